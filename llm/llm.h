@@ -1,0 +1,158 @@
+// The public seam of the language layer: messages and image rows -> prompt -> logits -> token -> text.
+// It knows nothing of pictures but "a run of rows with a key".
+#ifndef LLM_LLM_H
+#define LLM_LLM_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ops;
+struct llm; // an open model: weights, tokenizer, template; read-only after llm_open but for llm_forward
+struct llm_prompt;  // what a conversation is to the model: a line of token ids and image rows
+struct llm_seq;     // one timeline: a KV cache and what is in it
+struct llm_sampler; // logits -> token id, with its seed and history
+struct llm_detok;   // token ids -> whole UTF-8 text
+
+struct llm_options {           // zero means default
+    size_t n_ctx;              // positions a sequence; default min(the model's own, 4096)
+    size_t n_rows_max;         // most rows of one llm_forward; default 512
+    const char *chat_template; // "vicuna", "llama-2", "chatml"; default: recognised from the file
+    bool kv_f32;               // KV cache in f32; default f16
+};
+
+// Returns new. Borrows ops until llm_close. ERR_MODEL names the key or tensor, expected and found.
+struct llm *llm_open(const char *path, struct ops *ops, const struct llm_options *options, struct err *err);
+void llm_close(struct llm *m);
+
+const char *llm_name(const struct llm *m); // general.name, or the file's name
+size_t llm_n_ctx(const struct llm *m);     // positions a sequence
+size_t llm_n_embd(const struct llm *m);
+size_t llm_n_vocab(const struct llm *m);
+size_t llm_n_rows_max(const struct llm *m);
+const char *llm_template_name(const struct llm *m);
+
+// ---- tokens (any thread) ----
+
+// Returns new ids (free them). parse_special: text such as "</s>" becomes the special token.
+// add_bos / add_eos: -1 = as the file says.
+int32_t *llm_tokenize(const struct llm *m, const char *text, size_t len, bool parse_special, int add_bos,
+                      size_t *n_ids, struct err *err);
+bool llm_token_is_end(const struct llm *m, int32_t id); // end of generation
+// Returns new detokeniser. llm_detok_put gives the bytes that are complete after this id: borrowed until the
+// next call, possibly none; never part of a UTF-8 sequence. Bytes that can never be valid become U+FFFD.
+struct llm_detok *llm_detok_create(const struct llm *m, bool show_special);
+void llm_detok_destroy(struct llm_detok *d);
+const char *llm_detok_put(struct llm_detok *d, int32_t id, size_t *len);
+const char *llm_detok_flush(struct llm_detok *d,
+                            size_t *len); // what an unfinished sequence leaves: U+FFFD or nothing
+
+// ---- prompts (any thread) ----
+
+enum llm_role { LLM_SYSTEM, LLM_USER, LLM_ASSISTANT };
+
+struct llm_image {   // a run of rows in the place of a picture
+    const char *key; // identity: equal keys have equal rows; borrowed for the call, copied by the prompt
+    size_t n_tokens;
+};
+
+struct llm_part { // text, or an image when image.n_tokens > 0, or the very ids that the model once generated
+    const char *text;
+    size_t len;
+    struct llm_image image;
+    const int32_t *ids;
+    size_t n_ids;
+};
+
+struct llm_message {
+    enum llm_role role;
+    const struct llm_part *parts;
+    size_t n_parts;
+};
+
+// The conversation in the model's chat template, ready to be answered. Text of users is never read as a
+// special token. Returns new; ERR_CONTEXT_EXCEEDED (numbers named) when it leaves no room in n_ctx.
+struct llm_prompt *llm_prompt_chat(const struct llm *m, const struct llm_message *messages, size_t n_messages,
+                                   struct err *err);
+// Token ids and at most one image after the first n_before ids, nothing added.
+struct llm_prompt *llm_prompt_raw(const struct llm *m, const int32_t *ids, size_t n_ids,
+                                  const struct llm_image *image, size_t n_before, struct err *err);
+void llm_prompt_destroy(struct llm_prompt *p);
+size_t llm_prompt_n_rows(const struct llm_prompt *p);
+size_t llm_prompt_n_images(const struct llm_prompt *p); // in order of appearance
+// Where image i begins, and how many rows it takes.
+void llm_prompt_image(const struct llm_prompt *p, size_t i, size_t *first_row, size_t *n_rows,
+                      const char **key);
+// Gives image i its rows [n_rows, n_embd] f32 in host memory; borrowed until the prompt's last forward.
+void llm_prompt_set_image_rows(struct llm_prompt *p, size_t i, const float *rows);
+
+// ---- sequences and the forward pass (inference thread) ----
+
+// Returns new, empty, for n_ctx positions.
+struct llm_seq *llm_seq_create(struct llm *m, struct err *err);
+void llm_seq_destroy(struct llm_seq *s);
+size_t llm_seq_n_past(const struct llm_seq *s);
+// Rows at the start of the prompt that the cache already holds (same ids, same image keys); at most
+// n_rows - 1, so that there are logits to sample from. An image counts whole or not at all.
+size_t llm_seq_match(const struct llm_seq *s, const struct llm_prompt *p);
+void llm_seq_truncate(struct llm_seq *s, size_t n_past); // forgets what is behind
+
+struct llm_rows { // the rows one sequence brings to a step: a piece of a prompt, or one sampled token
+    struct llm_seq *seq;
+    const struct llm_prompt *prompt; // rows first .. first + n_rows - 1 of it, or NULL:
+    size_t first;
+    int32_t id; // one row: this token
+    size_t n_rows;
+    bool want_logits;    // of the last row
+    const float *logits; // out: [n_vocab] f32 host memory, borrowed until the next forward
+    bool all_logits;     // of every row, for inspection: logits is [n_rows, n_vocab]
+};
+
+// One step: all rows of all parts (at most n_rows_max; no sequence twice) through the model. On success each
+// sequence has grown by its rows; on failure or when cancelled(ctx) (may be NULL; asked between layers)
+// turns true (ERR_CANCELLED), none has changed. No allocation when neither n_rows nor want_logits exceed
+// what an earlier call has seen.
+bool llm_forward(struct llm *m, struct llm_rows *parts, size_t n_parts, bool (*cancelled)(void *ctx),
+                 void *ctx, struct err *err);
+
+// ---- sampling (any thread, one at a time a sampler) ----
+
+struct llm_logit_bias {
+    int32_t id;
+    float bias;
+};
+
+struct llm_sampling {
+    float temperature;                         // 0 = greedy
+    size_t top_k;                              // 0 = off
+    float top_p;                               // 1 = off
+    float min_p;                               // 0 = off
+    float repeat_penalty;                      // 1 = off
+    float presence_penalty, frequency_penalty; // 0 = off
+    size_t penalty_last_n;                     // tokens that the penalties look back on
+    const struct llm_logit_bias *biases;       // borrowed until the sampler is destroyed
+    size_t n_biases;
+    uint64_t seed;
+};
+
+struct llm_sampling llm_sampling_default(
+    void); // temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, last 64, seed 0
+
+struct llm_sampler *llm_sampler_create(const struct llm *m, const struct llm_sampling *s);
+void llm_sampler_destroy(struct llm_sampler *s);
+// Chooses from logits [n_vocab] and remembers the choice. ERR_INTERNAL for NaN logits. No allocation.
+bool llm_sampler_next(struct llm_sampler *s, const float *logits, int32_t *id, struct err *err);
+
+// ---- stop strings (any thread) ----
+
+struct llm_stops; // watches a text for any of some strings, holding back what may yet become one
+struct llm_stops *llm_stops_create(const char *const *strings, size_t n_strings); // copies the strings
+void llm_stops_destroy(struct llm_stops *s);
+// Feeds text; returns what may be shown now (borrowed until the next call) and whether a string was met:
+// that string and all behind it is dropped.
+const char *llm_stops_put(struct llm_stops *s, const char *text, size_t len, size_t *out_len, bool *stopped);
+const char *llm_stops_flush(struct llm_stops *s, size_t *out_len); // at the end: what was held back
+
+#endif

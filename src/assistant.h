@@ -1,0 +1,121 @@
+// The public seam of the app: one request in, events out.
+//
+// assistant.c is the pipeline that a single request goes through; scheduler.c decides when each piece runs.
+#ifndef ASSISTANT_H
+#define ASSISTANT_H
+
+#include "base/err.h"
+#include "llm/llm.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct assistant;
+struct config;
+struct image;
+struct image_info;
+struct images;
+
+// Opens backend, models and caches. ERR_MODEL names file, key or tensor.
+struct assistant *assistant_open(const struct config *config, struct err *err);
+void assistant_close(struct assistant *a);
+const struct llm *assistant_llm(const struct assistant *a);
+struct images *assistant_images(const struct assistant *a); // NULL without a vision model
+size_t assistant_image_tokens(
+    const struct assistant *a); // most rows of one picture, 0 without a vision model
+
+// ---- requests ----
+
+enum { RESPONSE_ID_SIZE = 48 };
+
+struct request_part { // text, or a picture as bytes, as an id, or (after assistant_resolve) as a reference
+    char *text;
+    uint8_t *image_bytes;
+    size_t image_size_bytes;
+    char *image_id;
+    struct image *image;
+    char param[48]; // where in the message it stood, for errors: "input[0].content[1].image_url"
+};
+
+struct request_turn {
+    enum llm_role role;
+    struct request_part *parts;
+    size_t n_parts;
+};
+
+struct request {                        // all members are owned by it; request_destroy frees them
+    char response_id[RESPONSE_ID_SIZE]; // filled by request_create
+    char *previous_response_id;         // NULL: a new conversation
+    char *instructions;                 // system message, NULL: the template's own
+    struct request_turn *turns;
+    size_t n_turns;
+    size_t max_output_tokens;     // 0 = up to the context
+    struct llm_sampling sampling; // .biases points into `biases`
+    struct llm_logit_bias *biases;
+    char **stops;
+    size_t n_stops;
+    struct history *previous; // set by assistant_resolve
+};
+
+// Returns new, empty, with default sampling and a fresh random response_id ("resp_" + 32 hexadecimal digits).
+struct request *request_create(void);
+void request_destroy(struct request *r);
+// Appends zeroed turns and parts; the pointers last until the next append.
+struct request_turn *request_add_turn(struct request *r, enum llm_role role);
+struct request_part *request_add_part(struct request_turn *turn);
+
+// Any thread, may take long (base64 is already undone; this hashes pictures and reads their headers). Puts
+// pictures into the store, finds ids and the previous response, counts against max_images. Errors name the
+// part.
+bool assistant_resolve(struct assistant *a, struct request *r, struct err *err);
+
+// ---- events ----
+
+enum stage { STAGE_QUEUED, STAGE_DECODING, STAGE_ENCODING, STAGE_PREFILL };
+const char *stage_name(enum stage stage); // "queued", ...
+
+enum event_type { EVENT_PROGRESS, EVENT_DELTA, EVENT_DONE };
+
+enum finish {
+    FINISH_COMPLETED,  // end token or stop string
+    FINISH_INCOMPLETE, // max_output_tokens or the context reached
+    FINISH_FAILED,
+    FINISH_CANCELLED,
+};
+
+struct usage {
+    size_t input_tokens, output_tokens;
+    size_t cached_tokens; // of input_tokens: found in the KV cache
+    size_t image_tokens;  // of input_tokens
+};
+
+struct stats {
+    double ttft_ms;                // from submit to the first token
+    double prompt_tps, decode_tps; // 0 when nothing was computed
+    size_t images_encoded, images_cached, prefix_tokens;
+};
+
+struct event {
+    enum event_type type;
+    // EVENT_PROGRESS
+    enum stage stage;
+    size_t done, total;    // images when decoding or encoding (done counts finished ones), rows in prefill
+    size_t queue_position; // 1 = next, when queued
+    double eta_ms;         // of this stage, 0 = unknown
+    // EVENT_DELTA: whole UTF-8, not terminated
+    const char *text;
+    size_t len;
+    // EVENT_DONE: the last one
+    enum finish finish;
+    const char *incomplete_reason; // "max_output_tokens" or "context"
+    struct err err;                // FINISH_FAILED
+    struct usage usage;            // also of the part done when failed or cancelled
+    struct stats stats;
+};
+
+// Called on the inference thread; the event is borrowed for the call. Must be quick and must not call the
+// scheduler.
+typedef void (*event_fn)(void *ud, const struct event *event);
+
+#endif

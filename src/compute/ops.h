@@ -1,0 +1,120 @@
+// The whole vocabulary that models speak. vision/ and llm/ are written once against struct ops; the CPU
+// fills it now, Vulkan later.
+//
+// Pointers to tensors are addresses in the backend's memory: models may add offsets to them but never read
+// or write through them; `read` and `write` copy between host and backend. All calls come from one thread
+// (the inference thread) and have happened, or are ordered before the next call, when they return.
+//
+// Determinism: for a weight opened with WEIGHT_ROWS_ANY, and for every other operation, a row's result does
+// not depend on n_rows, on the other rows, on the number of threads or on how work was split.
+#ifndef COMPUTE_OPS_H
+#define COMPUTE_OPS_H
+
+#include "compute/tensor.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ops;
+struct weight; // a matrix [n_out, n_in] in a layout of the backend's own
+
+enum weight_rows {
+    WEIGHT_ROWS_ANY,   // language model: rows come in any number and must not see each other
+    WEIGHT_ROWS_FIXED, // vision: the shape is always the same, so a BLAS may round as it likes
+};
+
+enum act {
+    ACT_GELU,       // 0.5 x (1 + erf(x / sqrt 2))
+    ACT_GELU_TANH,  // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+    ACT_GELU_QUICK, // x sigmoid(1.702 x)
+    ACT_SILU,       // x sigmoid(x)
+};
+
+// One run of queries that share keys and values: a sequence of the language model, or a whole image.
+struct attn_part {
+    const float *q;    // [n_rows, n_head, head_dim] f32, rows q_stride floats apart
+    float *out;        // [n_rows, n_head, head_dim] f32, rows out_stride floats apart
+    const void *k, *v; // [n_keys, n_head_kv, head_dim] of kv_type, rows kv_stride elements apart
+    size_t q_stride, out_stride, kv_stride;
+    size_t n_rows;
+    size_t n_keys; // causal: keys before the first row + n_rows
+    bool causal;   // row i sees keys 0 .. n_keys - n_rows + i, else all keys
+};
+
+struct attn {
+    size_t n_head, n_head_kv, head_dim; // n_head is a multiple of n_head_kv
+    enum tensor_type kv_type;           // TENSOR_F32 or TENSOR_F16
+    float scale;                        // applied to q . k before the softmax
+    const struct attn_part *parts;      // host memory
+    size_t n_parts;
+};
+
+struct ops {
+    const char *name; // "cpu avx512", ...
+
+    // Memory of the backend, 64-byte aligned, zeroed; NULL with ERR_NOMEM.
+    void *(*alloc)(struct ops *o, size_t size_bytes, struct err *err);
+    void (*release)(struct ops *o, void *p); // NULL is legal
+    void (*write)(struct ops *o, void *dst, const void *host, size_t size_bytes);
+    void (*read)(struct ops *o, void *host, const void *src, size_t size_bytes);
+
+    // Returns new weight for a tensor [n_out, n_in] (further dimensions are folded into n_in when they are
+    // inner, as in a patch embedding: n_in = product of all ne but the last). Borrows t->data until released.
+    struct weight *(*weight_create)(struct ops *o, const struct tensor *t, enum weight_rows rows,
+                                    struct err *err);
+    void (*weight_release)(struct ops *o, struct weight *w); // NULL is legal
+
+    // y[n_rows, n_out] = x[n_rows, n_in] w^T + bias[n_out]; bias may be NULL. y and x must not overlap.
+    // With `add`, the product is added to what y holds (a residual connection).
+    void (*matmul)(struct ops *o, float *y, const struct weight *w, const float *bias, const float *x,
+                   size_t n_rows, bool add);
+
+    // y[n_rows, n_in] = rows ids[i] of w as f32. ids: host memory, each < n_out.
+    void (*get_rows)(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows);
+
+    // y = x / sqrt(mean(x^2) + eps) * w, per row of n. y may be x.
+    void (*rms_norm)(struct ops *o, float *y, const float *x, const float *w, float eps, size_t n_rows,
+                     size_t n);
+    // y = (x - mean) / sqrt(var + eps) * w + b, per row of n. y may be x.
+    void (*layer_norm)(struct ops *o, float *y, const float *x, const float *w, const float *b, float eps,
+                       size_t n_rows, size_t n);
+
+    // Rotates in place the first n_rot values of each head of x[n_rows, n_head, head_dim] (rows `stride`
+    // floats apart) as GGUF's llama stores them: adjacent pairs (2i, 2i+1) by angle positions[row] *
+    // freqs[i]. positions, freqs[n_rot / 2]: host memory.
+    void (*rope)(struct ops *o, float *x, size_t stride, const int32_t *positions, const float *freqs,
+                 size_t n_rows, size_t n_head, size_t head_dim, size_t n_rot);
+
+    // dst rows of dst_type = src rows [n_rows, n] f32 (how keys and values enter the cache); strides in
+    // elements.
+    void (*convert_rows)(struct ops *o, void *dst, enum tensor_type dst_type, size_t dst_stride,
+                         const float *src, size_t src_stride, size_t n_rows, size_t n);
+
+    // out = softmax(scale q k^T, masked) v for each part; grouped queries: head h uses kv head h / (n_head /
+    // n_head_kv).
+    void (*attention)(struct ops *o, const struct attn *a);
+
+    void (*activate)(struct ops *o, float *x, enum act act, size_t n); // in place
+    void (*activate_mul)(struct ops *o, float *y, const float *gate, const float *up, enum act act,
+                         size_t n);                                 // y = act(gate) up
+    void (*add)(struct ops *o, float *y, const float *x, size_t n); // y += x
+
+    void (*close)(struct ops *o);
+};
+
+// Element counts of a weight.
+size_t weight_n_in(const struct weight *w);
+size_t weight_n_out(const struct weight *w);
+
+struct cpu_options {
+    size_t n_threads; // 0 = one a processor
+    const char
+        *isa; // "ref", "avx2", "avx512"; NULL = the environment's OCELLUS_CPU, else the best this machine has
+};
+
+// Returns new backend; ERR_INVALID_VALUE when the machine lacks the instruction set asked for.
+struct ops *cpu_open(const struct cpu_options *options, struct err *err);
+struct pool *cpu_pool(struct ops *o);
+
+#endif

@@ -1,0 +1,78 @@
+// The public seam of the vision layer: bytes of a picture -> embedding rows of the language model.
+//
+//   vision_probe    bytes -> size and number of rows, from the header alone
+//   vision_prepare  bytes -> rgb -> pixels [n_tiles, 3, S, S] f32 (decode, EXIF, pad, resize, normalise)
+//   vision_encode_* pixels -> ViT -> projector -> rows [n_tokens, n_embd] f32, a few layers at a time
+#ifndef VISION_VISION_H
+#define VISION_VISION_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ops;
+struct vision;        // an open mmproj file: read-only after vision_open
+struct vision_image;  // one prepared picture
+struct vision_encode; // one encode under way
+
+struct vision_options {     // zero means default
+    size_t max_image_bytes; // 20 MiB
+    size_t max_pixels;      // 64 million
+};
+
+struct vision_info {
+    size_t width_px, height_px; // after EXIF orientation
+    size_t n_tokens;            // rows that an encode will give
+};
+
+// Returns new. Borrows ops until vision_close; no thread may use ops meanwhile. ERR_MODEL names key or
+// tensor.
+struct vision *vision_open(const char *path, struct ops *ops, const struct vision_options *options,
+                           struct err *err);
+void vision_close(struct vision *v);
+
+size_t vision_n_embd(const struct vision *v);     // width of a row
+size_t vision_max_tokens(const struct vision *v); // most rows of one picture
+const char *vision_hash(
+    const struct vision *v); // SHA-256 hex of the mmproj's metadata and tensor directory: part of a cache key
+const struct vision_options *vision_limits(const struct vision *v); // with the defaults filled in
+
+// Any thread. Checks magic bytes, header and limits before any pixel is allocated: ERR_IMAGE_UNSUPPORTED,
+// ERR_IMAGE_TOO_LARGE, ERR_IMAGE_TRUNCATED.
+bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_bytes, struct vision_info *info,
+                  struct err *err);
+
+// Any thread. Returns new; borrows nothing. Errors as vision_probe, and ERR_IMAGE_TRUNCATED for damaged data.
+struct vision_image *vision_prepare(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
+                                    struct err *err);
+// Returns new from ready pixels [n_tiles, 3, height, width] f32; ERR_INVALID_VALUE for a shape the model does
+// not take.
+struct vision_image *vision_image_from_pixels(const struct vision *v, const float *pixels, size_t n_tiles,
+                                              size_t height_px, size_t width_px, struct err *err);
+void vision_image_destroy(struct vision_image *image);
+const float *vision_image_pixels(const struct vision_image *image, size_t *n_tiles, size_t *height_px,
+                                 size_t *width_px);
+size_t vision_image_n_tokens(const struct vision_image *image);
+
+// The stage before preprocessing, for inspection: returns new rgb [height, width, 3] u8 (free it). Any
+// thread.
+uint8_t *vision_decode_rgb(const uint8_t *bytes, size_t size_bytes, const struct vision_options *limits,
+                           size_t *width_px, size_t *height_px, struct err *err);
+
+// The encode, on the inference thread. vision_encode_create takes the image. A step runs at most n_layers
+// steps of the whole (embedding, each block, projector count one each) and may be followed by other work;
+// destroying an unfinished encode cancels it.
+struct vision_encode *vision_encode_create(struct vision *v, struct vision_image *image, struct err *err);
+void vision_encode_destroy(struct vision_encode *e);
+bool vision_encode_step(struct vision_encode *e, size_t n_layers, struct err *err);
+void vision_encode_progress(const struct vision_encode *e, size_t *done,
+                            size_t *total); // in layers; done == total: finished
+// After the last step: copies rows [n_tokens, n_embd], or the ViT's output [n_patches, n_embd_vit], to host
+// memory.
+size_t vision_encode_n_features(const struct vision_encode *e); // floats of the latter
+void vision_encode_rows(struct vision_encode *e, float *out);
+void vision_encode_features(struct vision_encode *e, float *out);
+
+#endif
