@@ -42,9 +42,9 @@ static int check_failed;
     } while (0)
 
 // The error must have this code and a message that contains `part`.
-#define CHECK_ERR(err, want_code, part)                                                                      \
+#define CHECK_ERR(error, want_code, part)                                                                    \
     do {                                                                                                     \
-        const struct err *err_ = (err);                                                                      \
+        const struct err *err_ = (error);                                                                    \
         if (err_->code != (want_code) || !strstr(err_->msg, (part))) {                                       \
             printf("%s:%d: error %d \"%s\", want %s with \"%s\"\n", __FILE__, __LINE__, (int)err_->code,     \
                    err_->msg, #want_code, part);                                                             \

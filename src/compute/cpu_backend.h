@@ -1,0 +1,69 @@
+// What the files of the CPU backend share: its state, its weights and its scratch memory.
+#ifndef COMPUTE_CPU_BACKEND_H
+#define COMPUTE_CPU_BACKEND_H
+
+#include "base/threads.h"
+#include "compute/cpu_kernels.h"
+
+// Below this many multiply-adds, waking the other threads costs more than they bring.
+enum { CPU_SERIAL_MACS = 32 * 1024 };
+
+// Memory that grows to the largest size seen, so that a steady state allocates nothing.
+struct cpu_scratch {
+    void *data; // 64-byte aligned
+    size_t size_bytes;
+};
+
+struct blas;
+
+struct cpu {
+    struct ops ops; // first: a struct ops * of this backend is a struct cpu *
+    char name[16];
+    struct cpu_kernels k;
+    struct blas *blas; // NULL = none
+    struct pool *pool;
+    struct cpu_scratch *thread_scratch; // [pool_n_threads]
+    struct cpu_scratch activations;     // of one matmul, quantised
+    struct cpu_scratch rope;            // see rope_table
+    size_t rope_rows, rope_pairs;       // what `rope` holds
+};
+
+struct weight {
+    enum tensor_type type;
+    enum weight_rows rows;
+    size_t n_in, n_out;
+    size_t row_bytes;
+    const uint8_t *data; // [n_out, n_in], borrowed
+};
+
+// Returns memory of at least size_bytes; what it held is lost when it grows.
+void *cpu_scratch_get(struct cpu_scratch *s, size_t size_bytes);
+
+// As above, for each thread of the pool.
+void cpu_scratch_get_all(struct cpu *c, size_t size_bytes);
+
+// Runs fn over the chunks: in the pool, or on the caller when the whole work is small.
+void cpu_run(struct cpu *c, size_t n_chunks, size_t n_macs, pool_fn fn, void *ctx);
+
+// cpu_matmul.c
+struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum weight_rows rows,
+                                 struct err *err);
+void cpu_weight_release(struct ops *o, struct weight *w);
+void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bias, const float *x,
+                size_t n_rows, bool add);
+void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows);
+
+// cpu_attention.c
+void cpu_attention(struct ops *o, const struct attn *a);
+
+// cpu_blas.c
+// Loads OpenBLAS with the kernels named (NULL = its own choice) and one thread; NULL when the machine has
+// none. Changes the environment, so it must run before other threads read that.
+struct blas *blas_open(const char *core);
+void blas_close(struct blas *b);
+
+// y[n_rows, n_out] = x[n_rows, n_in] w[n_out, n_in]^T, or added to y; y's rows are y_stride floats apart.
+void blas_matmul(const struct blas *b, float *y, size_t y_stride, const float *w, const float *x,
+                 size_t n_rows, size_t n_out, size_t n_in, bool add);
+
+#endif

@@ -1,0 +1,195 @@
+// Products with weights on the CPU.
+//
+// takes x [n_rows, n_in] f32 and a weight [n_out, n_in] of any type
+// gives y [n_rows, n_out] = x w^T + bias, or added to y
+//
+// Weights opened with WEIGHT_ROWS_ANY go through the dot kernels: one arithmetic for any number of rows.
+// WEIGHT_ROWS_FIXED goes through OpenBLAS, where there is one, in panels of a fixed number of outputs: its
+// rounding follows the shape it is called with, so the shape must not follow the number of threads.
+#include "base/mem.h"
+#include "compute/cpu_backend.h"
+#include "compute/quant.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+enum {
+    CHUNK_MACS = 16 * 1024, // a chunk's least work
+    CHUNKS_A_THREAD = 4,    // so that a thread that is held up does not hold up all
+    OUTPUT_TILE = 4,        // outputs that the dot kernels work together
+    ROW_BLOCK = 64,         // rows of x that stay in the cache while a chunk's weights pass
+    PANEL = 128,            // outputs of one call of OpenBLAS
+};
+
+static size_t size_min(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t size_max(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static size_t div_up(size_t a, size_t b) {
+    return a / b + (a % b != 0);
+}
+
+struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum weight_rows rows,
+                                 struct err *err) {
+    (void)o;
+    const struct quant_traits *traits = quant_traits(t->type);
+    if (!traits) {
+        err_set(err, ERR_MODEL, "%s: type %s, want one of f32, f16, bf16, q8_0, q4_0, q4_K, q6_K", t->name,
+                quant_type_name(t->type));
+        return NULL;
+    }
+    if (t->n_dims < 2 || t->n_dims > TENSOR_DIMS_MAX) {
+        err_set(err, ERR_MODEL, "%s: %zu dimension(s), want 2 to %d", t->name, t->n_dims, TENSOR_DIMS_MAX);
+        return NULL;
+    }
+    size_t n_in = 1, n_out = t->ne[t->n_dims - 1], size_bytes;
+    bool fits = true;
+    for (size_t i = 0; i + 1 < t->n_dims; i++)
+        fits = fits && size_mul(n_in, t->ne[i], &n_in);
+    if (!fits || n_in > INT_MAX || n_in == 0 || n_in % traits->block_n != 0) { // BLAS counts in int
+        err_set(err, ERR_MODEL, "%s: rows of %zu values, want a multiple of %zu below 2^31", t->name,
+                fits ? n_in : SIZE_MAX, traits->block_n);
+        return NULL;
+    }
+    size_t row_bytes = n_in / traits->block_n * traits->block_bytes;
+    if (!size_mul(n_out, row_bytes, &size_bytes) || n_out == 0 || t->size_bytes != size_bytes) {
+        err_set(err, ERR_MODEL, "%s: %zu bytes of data, want %zu rows of %zu bytes", t->name, t->size_bytes,
+                n_out, row_bytes);
+        return NULL;
+    }
+    if ((uintptr_t)t->data % sizeof(float) != 0) {
+        err_set(err, ERR_MODEL, "%s: data is not aligned to %zu bytes", t->name, sizeof(float));
+        return NULL;
+    }
+    struct weight *w = xcalloc(1, sizeof *w);
+    *w = (struct weight){.type = t->type, .rows = rows, .n_in = n_in, .n_out = n_out, .row_bytes = row_bytes};
+    w->data = t->data;
+    return w;
+}
+
+void cpu_weight_release(struct ops *o, struct weight *w) {
+    (void)o;
+    free(w);
+}
+
+size_t weight_n_in(const struct weight *w) {
+    return w->n_in;
+}
+
+size_t weight_n_out(const struct weight *w) {
+    return w->n_out;
+}
+
+// y[n_in] = one row of a weight as f32.
+static void weight_row(const struct cpu *c, const struct weight *w, size_t row, float *y) {
+    const uint8_t *data = w->data + row * w->row_bytes;
+    if (w->type == TENSOR_F16)
+        c->k.f16_to_f32(y, (const uint16_t *)(const void *)data, w->n_in);
+    else
+        quant_traits(w->type)->dequantise(y, data, w->n_in);
+}
+
+void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows) {
+    for (size_t i = 0; i < n_rows; i++) {
+        assert(ids[i] >= 0 && (size_t)ids[i] < w->n_out);
+        weight_row((struct cpu *)o, w, (size_t)ids[i], y + i * w->n_in);
+    }
+}
+
+struct matmul_job {
+    const struct cpu *c;
+    const struct weight *w;
+    struct dot d; // of the whole product; x still to be filled in where it is quantised
+    const float *x;
+    size_t chunk; // outputs of one chunk
+    void (*quantise)(void *y, const float *x, size_t n);
+    char *activations; // [n_rows, d.x_stride bytes]
+};
+
+static void quantise_row(void *ctx, size_t row, size_t thread) {
+    (void)thread;
+    const struct matmul_job *j = ctx;
+    j->quantise(j->activations + row * j->d.x_stride, j->x + row * j->w->n_in, j->w->n_in);
+}
+
+static void dot_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct matmul_job *j = ctx;
+    size_t out = chunk * j->chunk;
+    struct dot d = j->d;
+    d.n_out = size_min(j->chunk, j->w->n_out - out);
+    d.w += out * d.w_stride;
+    d.bias = d.bias ? d.bias + out : NULL;
+    for (size_t row = 0; row < j->d.n_rows; row += ROW_BLOCK) {
+        d.y = j->d.y + row * d.y_stride + out;
+        d.x = j->d.x + row * d.x_stride;
+        d.n_rows = size_min(ROW_BLOCK, j->d.n_rows - row);
+        j->c->k.dot[j->w->type](&d);
+    }
+}
+
+static void matmul_dot(struct cpu *c, struct matmul_job *j) {
+    const struct weight *w = j->w;
+    size_t n_rows = j->d.n_rows, n_macs = n_rows * w->n_in * w->n_out;
+    j->d.w = w->data;
+    j->d.w_stride = w->row_bytes;
+    j->d.n_in = w->n_in;
+    j->d.x = (const uint8_t *)j->x;
+    j->d.x_stride = w->n_in * sizeof(float);
+    size_t block_n = quant_traits(w->type)->block_n;
+    if (block_n > 1) {
+        j->quantise = block_n == 32 ? c->k.quantise_a32 : c->k.quantise_a256;
+        j->d.x_stride =
+            block_n == 32 ? w->n_in / 32 * sizeof(struct a32) : w->n_in / 256 * sizeof(struct a256);
+        j->activations = cpu_scratch_get(&c->activations, n_rows * j->d.x_stride);
+        j->d.x = (const uint8_t *)j->activations;
+        cpu_run(c, n_rows, n_rows * w->n_in, quantise_row, j);
+    }
+    size_t least = div_up(CHUNK_MACS, size_max(1, n_rows * w->n_in));
+    size_t share = div_up(w->n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));
+    j->chunk = div_up(size_max(least, share), OUTPUT_TILE) * OUTPUT_TILE;
+    cpu_run(c, div_up(w->n_out, j->chunk), n_macs, dot_chunk, j);
+}
+
+static void panel_chunk(void *ctx, size_t panel, size_t thread) {
+    const struct matmul_job *j = ctx;
+    const struct weight *w = j->w;
+    size_t out = panel * PANEL, n_out = size_min(PANEL, w->n_out - out);
+    const uint8_t *rows = w->data + out * w->row_bytes;
+    const float *panel_w = (const float *)(const void *)rows;
+    if (w->type != TENSOR_F32) {
+        float *f32 = j->c->thread_scratch[thread].data;
+        for (size_t i = 0; i < n_out; i++)
+            weight_row(j->c, w, out + i, f32 + i * w->n_in);
+        panel_w = f32;
+    }
+    float *y = j->d.y + out;
+    blas_matmul(j->c->blas, y, w->n_out, panel_w, j->x, j->d.n_rows, n_out, w->n_in, j->d.add);
+    if (j->d.bias)
+        for (size_t r = 0; r < j->d.n_rows; r++)
+            for (size_t i = 0; i < n_out; i++)
+                y[r * w->n_out + i] += j->d.bias[out + i];
+}
+
+void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bias, const float *x,
+                size_t n_rows, bool add) {
+    struct cpu *c = (struct cpu *)o;
+    struct matmul_job j = {.c = c, .w = w, .x = x};
+    j.d = (struct dot){.y = y, .y_stride = w->n_out, .n_rows = n_rows, .bias = bias, .add = add};
+    if (n_rows == 0)
+        return;
+    if (w->rows == WEIGHT_ROWS_ANY || !c->blas) {
+        matmul_dot(c, &j);
+        return;
+    }
+    assert(n_rows <= INT_MAX);
+    if (w->type != TENSOR_F32)
+        cpu_scratch_get_all(c, size_min(PANEL, w->n_out) * w->n_in * sizeof(float));
+    cpu_run(c, div_up(w->n_out, PANEL), n_rows * w->n_in * w->n_out, panel_chunk, &j);
+}

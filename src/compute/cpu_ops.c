@@ -1,0 +1,361 @@
+// struct ops on the CPU: memory, the choice of kernels, and the operations that work row by row.
+// Products with weights are in cpu_matmul.c, attention is in cpu_attention.c.
+#include "base/mem.h"
+#include "compute/cpu_backend.h"
+
+#include <assert.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    ALIGNMENT = 64,
+    ROW_WORK = 8192, // values of row-wise operations that make one chunk
+    ACT_MACS = 8,    // an activation's value costs about as much as this many multiply-adds
+};
+
+static struct cpu *cpu_of(struct ops *o) {
+    return (struct cpu *)o;
+}
+
+static size_t size_min(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+void *cpu_scratch_get(struct cpu_scratch *s, size_t size_bytes) {
+    if (s->size_bytes < size_bytes) {
+        free(s->data);
+        s->size_bytes = (size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        s->data = aligned_alloc(ALIGNMENT, s->size_bytes);
+        if (!s->data) {
+            fprintf(stderr, "out of memory: %zu bytes of scratch\n", s->size_bytes);
+            abort();
+        }
+    }
+    return s->data;
+}
+
+void cpu_scratch_get_all(struct cpu *c, size_t size_bytes) {
+    for (size_t i = 0; i < pool_n_threads(c->pool); i++)
+        cpu_scratch_get(&c->thread_scratch[i], size_bytes);
+}
+
+void cpu_run(struct cpu *c, size_t n_chunks, size_t n_macs, pool_fn fn, void *ctx) {
+    if (n_macs > CPU_SERIAL_MACS) {
+        pool_run(c->pool, n_chunks, fn, ctx);
+        return;
+    }
+    for (size_t i = 0; i < n_chunks; i++)
+        fn(ctx, i, 0);
+}
+
+// The block's own address is kept before the aligned one: calloc alone gives large zeroed blocks without
+// touching their pages, so a cache that is never filled costs no memory.
+static void *cpu_alloc(struct ops *o, size_t size_bytes, struct err *err) {
+    (void)o;
+    size_t total;
+    char *base = NULL;
+    if (size_add(size_bytes, ALIGNMENT + sizeof base, &total))
+        base = calloc(1, total);
+    if (!base) {
+        err_set(err, ERR_NOMEM, "cpu: no memory for %zu bytes", size_bytes);
+        return NULL;
+    }
+    char *p = base + sizeof base;
+    p += (ALIGNMENT - (uintptr_t)p % ALIGNMENT) % ALIGNMENT;
+    memcpy(p - sizeof base, &base, sizeof base);
+    return p;
+}
+
+static void cpu_release(struct ops *o, void *p) {
+    (void)o;
+    if (!p)
+        return;
+    char *base;
+    memcpy(&base, (char *)p - sizeof base, sizeof base);
+    free(base);
+}
+
+static void cpu_write(struct ops *o, void *dst, const void *host, size_t size_bytes) {
+    (void)o;
+    memcpy(dst, host, size_bytes);
+}
+
+static void cpu_read(struct ops *o, void *host, const void *src, size_t size_bytes) {
+    (void)o;
+    memcpy(host, src, size_bytes);
+}
+
+// One row-wise operation, cut into chunks of rows.
+struct rows_job {
+    const struct cpu_kernels *k;
+    float *y;
+    const float *x, *w, *b;
+    float eps;
+    size_t n_rows, n, rows_per_chunk;
+    void *dst; // convert_rows
+    enum tensor_type dst_type;
+    size_t dst_stride, src_stride;
+};
+
+static size_t rows_per_chunk(size_t n) {
+    return n < ROW_WORK ? ROW_WORK / (n ? n : 1) : 1;
+}
+
+static size_t n_chunks_of(size_t n, size_t per_chunk) {
+    return n / per_chunk + (n % per_chunk != 0);
+}
+
+static void rms_norm_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct rows_job *j = ctx;
+    size_t end = size_min((chunk + 1) * j->rows_per_chunk, j->n_rows);
+    for (size_t r = chunk * j->rows_per_chunk; r < end; r++)
+        j->k->rms_norm(j->y + r * j->n, j->x + r * j->n, j->w, j->eps, j->n);
+}
+
+static void cpu_rms_norm(struct ops *o, float *y, const float *x, const float *w, float eps, size_t n_rows,
+                         size_t n) {
+    struct cpu *c = cpu_of(o);
+    struct rows_job j = {.k = &c->k, .y = y, .x = x, .w = w, .eps = eps, .n_rows = n_rows, .n = n};
+    j.rows_per_chunk = rows_per_chunk(n);
+    cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n, rms_norm_chunk, &j);
+}
+
+static void layer_norm_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct rows_job *j = ctx;
+    size_t end = size_min((chunk + 1) * j->rows_per_chunk, j->n_rows);
+    for (size_t r = chunk * j->rows_per_chunk; r < end; r++)
+        j->k->layer_norm(j->y + r * j->n, j->x + r * j->n, j->w, j->b, j->eps, j->n);
+}
+
+static void cpu_layer_norm(struct ops *o, float *y, const float *x, const float *w, const float *b, float eps,
+                           size_t n_rows, size_t n) {
+    struct cpu *c = cpu_of(o);
+    struct rows_job j = {.k = &c->k, .y = y, .x = x, .w = w, .b = b, .eps = eps, .n_rows = n_rows, .n = n};
+    j.rows_per_chunk = rows_per_chunk(n);
+    cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n, layer_norm_chunk, &j);
+}
+
+static void convert_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct rows_job *j = ctx;
+    size_t end = size_min((chunk + 1) * j->rows_per_chunk, j->n_rows);
+    for (size_t r = chunk * j->rows_per_chunk; r < end; r++) {
+        const float *src = j->x + r * j->src_stride;
+        if (j->dst_type == TENSOR_F16)
+            j->k->f32_to_f16((uint16_t *)j->dst + r * j->dst_stride, src, j->n);
+        else
+            memcpy((float *)j->dst + r * j->dst_stride, src, j->n * sizeof(float));
+    }
+}
+
+static void cpu_convert_rows(struct ops *o, void *dst, enum tensor_type dst_type, size_t dst_stride,
+                             const float *src, size_t src_stride, size_t n_rows, size_t n) {
+    assert(dst_type == TENSOR_F16 || dst_type == TENSOR_F32);
+    struct cpu *c = cpu_of(o);
+    struct rows_job j = {.k = &c->k, .x = src, .n_rows = n_rows, .n = n, .rows_per_chunk = rows_per_chunk(n)};
+    j.dst = dst;
+    j.dst_type = dst_type;
+    j.dst_stride = dst_stride;
+    j.src_stride = src_stride;
+    cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n, convert_chunk, &j);
+}
+
+// Element-wise operations over n values.
+struct values_job {
+    const struct cpu_kernels *k;
+    float *y;
+    const float *x, *up; // up NULL: no second factor
+    enum act act;
+    size_t n;
+};
+
+static void activate_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct values_job *j = ctx;
+    size_t at = chunk * ROW_WORK, n = size_min(ROW_WORK, j->n - at);
+    if (j->up)
+        j->k->activate_mul(j->y + at, j->x + at, j->up + at, j->act, n);
+    else
+        j->k->activate(j->y + at, j->x + at, j->act, n);
+}
+
+static void cpu_activate(struct ops *o, float *x, enum act act, size_t n) {
+    struct cpu *c = cpu_of(o);
+    struct values_job j = {.k = &c->k, .y = x, .x = x, .act = act, .n = n};
+    cpu_run(c, n_chunks_of(n, ROW_WORK), n * ACT_MACS, activate_chunk, &j);
+}
+
+static void cpu_activate_mul(struct ops *o, float *y, const float *gate, const float *up, enum act act,
+                             size_t n) {
+    struct cpu *c = cpu_of(o);
+    struct values_job j = {.k = &c->k, .y = y, .x = gate, .up = up, .act = act, .n = n};
+    cpu_run(c, n_chunks_of(n, ROW_WORK), n * ACT_MACS, activate_chunk, &j);
+}
+
+static void add_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct values_job *j = ctx;
+    size_t end = size_min((chunk + 1) * ROW_WORK, j->n);
+    for (size_t i = chunk * ROW_WORK; i < end; i++)
+        j->y[i] += j->x[i];
+}
+
+static void cpu_add(struct ops *o, float *y, const float *x, size_t n) {
+    struct values_job j = {.y = y, .x = x, .n = n};
+    cpu_run(cpu_of(o), n_chunks_of(n, ROW_WORK), n, add_chunk, &j);
+}
+
+// [n_rows, n_pairs] (cos, sin), computed in double: the angle of a late position has few bits left in f32.
+// Every layer rotates queries and keys by the same angles, so the last table is kept with its inputs.
+static const float *rope_table(struct cpu *c, const int32_t *positions, const float *freqs, size_t n_rows,
+                               size_t n_pairs) {
+    size_t table_size = n_rows * n_pairs * 2 * sizeof(float);
+    size_t positions_size = n_rows * sizeof *positions, freqs_size = n_pairs * sizeof *freqs;
+    bool same_shape = c->rope_rows == n_rows && c->rope_pairs == n_pairs;
+    float *table = cpu_scratch_get(&c->rope, table_size + positions_size + freqs_size);
+    char *kept_positions = (char *)table + table_size, *kept_freqs = kept_positions + positions_size;
+    if (same_shape && memcmp(kept_positions, positions, positions_size) == 0 &&
+        memcmp(kept_freqs, freqs, freqs_size) == 0)
+        return table;
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t i = 0; i < n_pairs; i++) {
+            double angle = (double)positions[r] * (double)freqs[i];
+            table[(r * n_pairs + i) * 2] = (float)cos(angle);
+            table[(r * n_pairs + i) * 2 + 1] = (float)sin(angle);
+        }
+    memcpy(kept_positions, positions, positions_size);
+    memcpy(kept_freqs, freqs, freqs_size);
+    c->rope_rows = n_rows;
+    c->rope_pairs = n_pairs;
+    return table;
+}
+
+struct rope_job {
+    float *x;
+    const float *table;
+    size_t stride, n_rows, n_head, head_dim, n_pairs, rows_per_chunk;
+};
+
+static void rope_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct rope_job *j = ctx;
+    size_t end = size_min((chunk + 1) * j->rows_per_chunk, j->n_rows);
+    for (size_t r = chunk * j->rows_per_chunk; r < end; r++) {
+        const float *table = j->table + r * j->n_pairs * 2;
+        for (size_t h = 0; h < j->n_head; h++) {
+            float *x = j->x + r * j->stride + h * j->head_dim;
+            for (size_t i = 0; i < j->n_pairs; i++) {
+                float cos_ = table[2 * i], sin_ = table[2 * i + 1];
+                float a = x[2 * i], b = x[2 * i + 1];
+                x[2 * i] = a * cos_ - b * sin_;
+                x[2 * i + 1] = a * sin_ + b * cos_;
+            }
+        }
+    }
+}
+
+static void cpu_rope(struct ops *o, float *x, size_t stride, const int32_t *positions, const float *freqs,
+                     size_t n_rows, size_t n_head, size_t head_dim, size_t n_rot) {
+    assert(n_rot % 2 == 0 && n_rot <= head_dim);
+    if (n_rows == 0 || n_rot == 0)
+        return;
+    struct cpu *c = cpu_of(o);
+    struct rope_job j = {x,         rope_table(c, positions, freqs, n_rows, n_rot / 2),
+                         stride,    n_rows,
+                         n_head,    head_dim,
+                         n_rot / 2, rows_per_chunk(n_head * head_dim)};
+    cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n_head * n_rot, rope_chunk, &j);
+}
+
+static void cpu_close(struct ops *o) {
+    if (!o)
+        return;
+    struct cpu *c = cpu_of(o);
+    for (size_t i = 0; i < pool_n_threads(c->pool); i++)
+        free(c->thread_scratch[i].data);
+    free(c->thread_scratch);
+    free(c->activations.data);
+    free(c->rope.data);
+    pool_destroy(c->pool);
+    blas_close(c->blas);
+    free(c);
+}
+
+#if defined(__x86_64__)
+static bool machine_has_avx2(void) {
+    unsigned eax, ebx, ecx, edx; // F16C from CPUID itself: clang's builtin does not know it
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+}
+
+static bool machine_has_avx512(void) {
+    return machine_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+// isa NULL = the best of this machine.
+static bool choose_kernels(struct cpu_kernels *k, const char *isa, struct err *err) {
+    bool known = !isa || strcmp(isa, "ref") == 0 || strcmp(isa, "avx2") == 0 || strcmp(isa, "avx512") == 0;
+    if (!known)
+        return err_set(err, ERR_INVALID_VALUE, "cpu: instruction set \"%s\", want ref, avx2 or avx512", isa);
+    cpu_kernels_ref(k);
+#if defined(__x86_64__)
+    if (machine_has_avx2() && (!isa || strcmp(isa, "ref") != 0))
+        cpu_kernels_avx2(k);
+    if (machine_has_avx512() && (!isa || strcmp(isa, "avx512") == 0))
+        cpu_kernels_avx512(k);
+#endif
+    if (isa && strcmp(k->name, isa) != 0)
+        return err_set(err, ERR_INVALID_VALUE, "cpu: instruction set %s is not in this machine", isa);
+    return true;
+}
+
+struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
+    const char *isa = options->isa ? options->isa : getenv("OCELLUS_CPU");
+    if (isa && !*isa)
+        isa = NULL;
+    struct cpu_kernels kernels;
+    if (!choose_kernels(&kernels, isa, err))
+        return NULL;
+    struct cpu *c = xcalloc(1, sizeof *c);
+    c->k = kernels;
+    snprintf(c->name, sizeof c->name, "cpu %s", kernels.name);
+    // Who asks for the reference wants plain C everywhere.
+    if (!isa || strcmp(isa, "ref") != 0)
+        c->blas = blas_open(kernels.blas_core);
+    c->pool = pool_create(options->n_threads);
+    c->thread_scratch = xcalloc(pool_n_threads(c->pool), sizeof *c->thread_scratch);
+    c->ops = (struct ops){
+        .name = c->name,
+        .alloc = cpu_alloc,
+        .release = cpu_release,
+        .write = cpu_write,
+        .read = cpu_read,
+        .weight_create = cpu_weight_create,
+        .weight_release = cpu_weight_release,
+        .matmul = cpu_matmul,
+        .get_rows = cpu_get_rows,
+        .rms_norm = cpu_rms_norm,
+        .layer_norm = cpu_layer_norm,
+        .rope = cpu_rope,
+        .convert_rows = cpu_convert_rows,
+        .attention = cpu_attention,
+        .activate = cpu_activate,
+        .activate_mul = cpu_activate_mul,
+        .add = cpu_add,
+        .close = cpu_close,
+    };
+    return &c->ops;
+}
+
+struct pool *cpu_pool(struct ops *o) {
+    return cpu_of(o)->pool;
+}

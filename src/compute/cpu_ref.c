@@ -1,0 +1,132 @@
+// The CPU's inner loops in plain C: the definition of right. Sums are in double, so that every faster
+// kernel is measured against a value nearer to the truth than its own.
+#include "compute/cpu_kernels.h"
+#include "compute/quant.h"
+
+#include <math.h>
+
+static void ref_rms_norm(float *y, const float *x, const float *w, float eps, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * x[i];
+    float scale = (float)(1.0 / sqrt(sum / (double)n + eps));
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * scale * w[i];
+}
+
+static void ref_layer_norm(float *y, const float *x, const float *w, const float *b, float eps, size_t n) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += (x[i] - mean) * (x[i] - mean);
+    double scale = 1.0 / sqrt(squares / (double)n + eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)((x[i] - mean) * scale) * w[i] + b[i];
+}
+
+static double sigmoid(double x) {
+    return 1.0 / (1.0 + exp(-x));
+}
+
+static float ref_act(float value, enum act act) {
+    double x = value;
+    switch (act) {
+    case ACT_GELU:
+        return (float)(0.5 * x * (1.0 + erf(x * 0.70710678118654752440)));
+    case ACT_GELU_TANH: // 0.5 (1 + tanh u) = sigmoid(2 u)
+        return (float)(x * sigmoid(2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case ACT_GELU_QUICK:
+        return (float)(x * sigmoid(1.702 * x));
+    case ACT_SILU:
+        return (float)(x * sigmoid(x));
+    }
+    return value;
+}
+
+static void ref_activate(float *y, const float *x, enum act act, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = ref_act(x[i], act);
+}
+
+static void ref_activate_mul(float *y, const float *gate, const float *up, enum act act, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = ref_act(gate[i], act) * up[i];
+}
+
+static float ref_softmax_block(float *s, size_t n_valid, struct softmax_row *r) {
+    float max = r->max;
+    for (size_t i = 0; i < n_valid; i++)
+        max = s[i] > max ? s[i] : max;
+    float decay = expf(r->max - max), sum = 0;
+    for (size_t i = 0; i < ATTN_KEYS; i++) {
+        s[i] = i < n_valid ? expf(s[i] - max) : 0;
+        sum += s[i];
+    }
+    *r = (struct softmax_row){max, r->sum * decay + sum};
+    return decay;
+}
+
+static void ref_attn_values(const struct attn_values *a) {
+    for (size_t r = 0; r < a->n_rows; r++)
+        for (size_t i = 0; i < a->n; i++) {
+            double sum = (double)a->acc[r * a->n + i] * a->decay[r];
+            for (size_t key = 0; key < a->n_keys; key++)
+                sum += (double)a->p[r * a->p_stride + key] * a->v[key * a->v_stride + i];
+            a->acc[r * a->n + i] = (float)sum;
+        }
+}
+
+static void ref_f32_to_f16(uint16_t *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = f32_to_f16(x[i]);
+}
+
+static void ref_f16_to_f32(float *y, const uint16_t *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = f16_to_f32(x[i]);
+}
+
+static void ref_dot(const struct dot *d, enum tensor_type type) {
+    const struct quant_traits *traits = quant_traits(type);
+    for (size_t r = 0; r < d->n_rows; r++)
+        for (size_t out = 0; out < d->n_out; out++)
+            dot_store(d, r, out, traits->dot(d->w + out * d->w_stride, d->x + r * d->x_stride, d->n_in));
+}
+
+// The table's functions have no argument for the type.
+#define REF_DOT(name, type)                                                                                  \
+    static void ref_dot_##name(const struct dot *d) {                                                        \
+        ref_dot(d, type);                                                                                    \
+    }
+REF_DOT(f32, TENSOR_F32)
+REF_DOT(f16, TENSOR_F16)
+REF_DOT(bf16, TENSOR_BF16)
+REF_DOT(q8_0, TENSOR_Q8_0)
+REF_DOT(q4_0, TENSOR_Q4_0)
+REF_DOT(q4_k, TENSOR_Q4_K)
+REF_DOT(q6_k, TENSOR_Q6_K)
+
+void cpu_kernels_ref(struct cpu_kernels *k) {
+    *k = (struct cpu_kernels){
+        .name = "ref",
+        .dot = {[TENSOR_F32] = ref_dot_f32,
+                [TENSOR_F16] = ref_dot_f16,
+                [TENSOR_BF16] = ref_dot_bf16,
+                [TENSOR_Q8_0] = ref_dot_q8_0,
+                [TENSOR_Q4_0] = ref_dot_q4_0,
+                [TENSOR_Q4_K] = ref_dot_q4_k,
+                [TENSOR_Q6_K] = ref_dot_q6_k},
+        .quantise_a32 = quant_a32,
+        .quantise_a256 = quant_a256,
+        .f32_to_f16 = ref_f32_to_f16,
+        .f16_to_f32 = ref_f16_to_f32,
+        .rms_norm = ref_rms_norm,
+        .layer_norm = ref_layer_norm,
+        .activate = ref_activate,
+        .activate_mul = ref_activate_mul,
+        .softmax_block = ref_softmax_block,
+        .attn_values = ref_attn_values,
+    };
+}

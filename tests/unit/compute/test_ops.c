@@ -1,0 +1,359 @@
+// The operations without weights, and what cpu_open and weight_create refuse.
+#include "kernel_check.h"
+
+#include "base/threads.h"
+
+#include <stdint.h>
+
+// softmax(scale q k^T) v of one row and head in double.
+static void naive_attention(double *out, const float *q, const float *k, const float *v, size_t stride,
+                            size_t n_keys, size_t head_dim, float scale) {
+    double *p = malloc(n_keys * sizeof *p), max = -INFINITY, sum = 0;
+    for (size_t j = 0; j < n_keys; j++) {
+        p[j] = 0;
+        for (size_t d = 0; d < head_dim; d++)
+            p[j] += (double)q[d] * k[j * stride + d];
+        p[j] *= scale;
+        max = p[j] > max ? p[j] : max;
+    }
+    for (size_t j = 0; j < n_keys; j++)
+        sum += p[j] = exp(p[j] - max);
+    for (size_t d = 0; d < head_dim; d++) {
+        out[d] = 0;
+        for (size_t j = 0; j < n_keys; j++)
+            out[d] += p[j] / sum * v[j * stride + d];
+    }
+    free(p);
+}
+
+struct attn_case {
+    size_t n_rows, n_keys, n_head, n_head_kv, head_dim;
+    enum tensor_type kv_type;
+    bool causal;
+    float scale;
+};
+
+static struct attn attn_of(const struct attn_case *c, const struct attn_part *part) {
+    return (struct attn){c->n_head, c->n_head_kv, c->head_dim, c->kv_type, c->scale, part, 1};
+}
+
+static void test_attention_case(struct ops *one, struct ops *three, const struct attn_case *c) {
+    size_t row = c->n_head * c->head_dim, kv_row = c->n_head_kv * c->head_dim, n_out = c->n_rows * row;
+    float *q = random_floats(n_out), *k = random_floats(c->n_keys * kv_row),
+          *v = random_floats(c->n_keys * kv_row);
+    uint16_t *k16 = malloc(c->n_keys * kv_row * 2), *v16 = malloc(c->n_keys * kv_row * 2);
+    float *whole = random_floats(n_out), *rows = random_floats(n_out), *want = random_floats(n_out);
+    struct attn_part part = {.q = q,
+                             .out = whole,
+                             .k = k,
+                             .v = v,
+                             .q_stride = row,
+                             .out_stride = row,
+                             .kv_stride = kv_row,
+                             .n_rows = c->n_rows,
+                             .n_keys = c->n_keys,
+                             .causal = c->causal};
+    if (c->kv_type == TENSOR_F16) {
+        one->convert_rows(one, k16, TENSOR_F16, kv_row, k, kv_row, c->n_keys, kv_row);
+        one->convert_rows(one, v16, TENSOR_F16, kv_row, v, kv_row, c->n_keys, kv_row);
+        for (size_t i = 0; i < c->n_keys * kv_row; i++) {
+            k[i] = f16_to_f32(k16[i]);
+            v[i] = f16_to_f32(v16[i]);
+        }
+        part.k = k16;
+        part.v = v16;
+    }
+    struct attn a = attn_of(c, &part);
+    three->attention(three, &a);
+    for (size_t r = 0; r < c->n_rows; r++) {
+        // The row alone, and in double.
+        size_t n_keys = c->causal ? c->n_keys - c->n_rows + r + 1 : c->n_keys;
+        struct attn_part alone = part;
+        alone.q += r * row;
+        alone.out = rows + r * row;
+        alone.n_rows = 1;
+        alone.n_keys = n_keys;
+        a = attn_of(c, &alone);
+        one->attention(one, &a);
+        for (size_t h = 0; h < c->n_head; h++) {
+            size_t kv = h / (c->n_head / c->n_head_kv) * c->head_dim;
+            double out[128];
+            naive_attention(out, q + r * row + h * c->head_dim, k + kv, v + kv, kv_row, n_keys, c->head_dim,
+                            c->scale);
+            for (size_t d = 0; d < c->head_dim; d++)
+                want[r * row + h * c->head_dim + d] = (float)out[d];
+        }
+    }
+    double nmse = check_nmse(whole, want, n_out);
+    double limit = c->scale > 1 ? 1e-8 : 1e-12; // scores in the hundreds: f32 rounds them by 1e-5
+    if (!(nmse < limit) || memcmp(whole, rows, n_out * sizeof *rows) != 0) {
+        printf("%s: attention of %zu rows, %zu keys, %zu/%zu heads of %zu, causal %d: nmse %g\n", one->name,
+               c->n_rows, c->n_keys, c->n_head, c->n_head_kv, c->head_dim, c->causal, nmse);
+        check_failed++;
+    }
+    free(q);
+    free(k);
+    free(v);
+    free(k16);
+    free(v16);
+    free(whole);
+    free(rows);
+    free(want);
+}
+
+static void test_attention(struct ops *one, struct ops *three) {
+    static const struct attn_case cases[] = {
+        {1, 1, 4, 2, 32, TENSOR_F32, true, 0.2f},    {1, 65, 4, 1, 64, TENSOR_F16, true, 0.2f},
+        {7, 7, 6, 2, 72, TENSOR_F16, true, 0.1f},    {70, 135, 4, 2, 64, TENSOR_F32, true, 0.1f},
+        {65, 65, 2, 2, 72, TENSOR_F32, false, 0.1f}, {33, 130, 2, 2, 20, TENSOR_F16, false, 0.3f},
+        {5, 64, 3, 3, 37, TENSOR_F32, false, 0.2f},  {4, 100, 2, 1, 32, TENSOR_F32, true, 30},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        test_attention_case(one, three, &cases[i]);
+}
+
+// Two sequences in one call: each as if it were alone.
+static void test_attention_parts(struct ops *o) {
+    enum { ROW = 64, KEYS = 90 };
+    float *q = random_floats(9 * ROW), *kv = random_floats(KEYS * ROW);
+    float *together = random_floats(9 * ROW), *alone = random_floats(9 * ROW);
+    struct attn_part parts[2] = {
+        {q, together, kv, kv, ROW, ROW, ROW, 3, KEYS, true},
+        {q + 3 * ROW, together + 3 * ROW, kv, kv, ROW, ROW, ROW, 6, 40, true},
+    };
+    struct attn a = {2, 2, 32, TENSOR_F32, 0.1f, parts, 2};
+    o->attention(o, &a);
+    for (size_t i = 0; i < 2; i++) {
+        parts[i].out = alone + i * 3 * ROW;
+        a = (struct attn){2, 2, 32, TENSOR_F32, 0.1f, &parts[i], 1};
+        o->attention(o, &a);
+    }
+    CHECK(memcmp(together, alone, 9 * ROW * sizeof *alone) == 0);
+    free(q);
+    free(kv);
+    free(together);
+    free(alone);
+}
+
+static void test_norms(struct ops *o, size_t n_rows, size_t n) {
+    float *x = random_floats(n_rows * n), *y = random_floats(n_rows * n), *w = random_floats(n),
+          *b = random_floats(n);
+    float *rms = malloc(n_rows * n * sizeof *rms), *layer = malloc(n_rows * n * sizeof *layer);
+    const double eps = 1e-5;
+    for (size_t r = 0; r < n_rows; r++) {
+        double sum = 0, squares = 0, around = 0;
+        for (size_t i = 0; i < n; i++) {
+            x[r * n + i] += 2; // a mean that is not 0
+            sum += x[r * n + i];
+            squares += (double)x[r * n + i] * x[r * n + i];
+        }
+        for (size_t i = 0; i < n; i++)
+            around += (x[r * n + i] - sum / (double)n) * (x[r * n + i] - sum / (double)n);
+        for (size_t i = 0; i < n; i++) {
+            rms[r * n + i] = (float)(x[r * n + i] / sqrt(squares / (double)n + eps) * w[i]);
+            layer[r * n + i] =
+                (float)((x[r * n + i] - sum / (double)n) / sqrt(around / (double)n + eps) * w[i] + b[i]);
+        }
+    }
+    o->rms_norm(o, y, x, w, (float)eps, n_rows, n);
+    CHECK(check_nmse(y, rms, n_rows * n) < 1e-12);
+    o->layer_norm(o, y, x, w, b, (float)eps, n_rows, n);
+    CHECK(check_nmse(y, layer, n_rows * n) < 1e-11);
+    o->layer_norm(o, x, x, w, b, (float)eps, n_rows, n);
+    CHECK(memcmp(x, y, n_rows * n * sizeof *x) == 0);
+    free(x);
+    free(y);
+    free(w);
+    free(b);
+    free(rms);
+    free(layer);
+}
+
+static double exact_act(double x, enum act act) {
+    switch (act) {
+    case ACT_GELU:
+        return 0.5 * x * erfc(-x / sqrt(2));
+    case ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+    case ACT_GELU_QUICK:
+        return x / (1 + exp(-1.702 * x));
+    case ACT_SILU:
+        return x / (1 + exp(-x));
+    }
+    return 0;
+}
+
+static void test_activations(struct ops *o) {
+    enum { N = 20011 }; // -100 .. 100, a length that is no multiple of anything
+    float *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y), *up = random_floats(N),
+          *z = malloc(N * sizeof *z);
+    for (enum act act = ACT_GELU; act <= ACT_SILU; act++) {
+        double worst = 0;
+        for (size_t i = 0; i < N; i++)
+            x[i] = y[i] = ((float)i - N / 2) * (i % 2 ? 0.01f : 0.0005f);
+        o->activate(o, y, act, N);
+        for (size_t i = 0; i < N; i++) {
+            double error = fabs(y[i] - exact_act(x[i], act)) / fmax(1, fabs(x[i]));
+            worst = error > worst ? error : worst;
+        }
+        CHECK_NEAR(worst, 0, 5e-7);
+        o->activate_mul(o, z, x, up, act, N);
+        for (size_t i = 0; i < N; i++)
+            up[i] = y[i] * up[i];
+        CHECK(memcmp(z, up, N * sizeof *z) == 0);
+        // Any cut gives the same values: a vector's lane equals a tail's.
+        memcpy(z, x, N * sizeof *z);
+        for (size_t i = 0; i < 100; i += 5)
+            o->activate(o, z + i, act, 5);
+        CHECK(memcmp(z, y, 100 * sizeof *z) == 0);
+    }
+    free(x);
+    free(y);
+    free(z);
+    free(up);
+}
+
+// Every half, every middle between two halves, and beside it: to nearest, ties to even.
+static void test_f16(struct ops *o) {
+    enum { N = 0x7c00 };
+    float *x = malloc(3 * N * sizeof *x);
+    uint16_t *y = malloc(3 * N * sizeof *y);
+    for (size_t i = 0; i < N; i++) {
+        float low = ldexpf((float)(i % 1024 + (i < 1024 ? 0 : 1024)), i < 1024 ? -24 : (int)(i / 1024) - 25);
+        float step = ldexpf(1, i < 1024 ? -24 : (int)(i / 1024) - 25);
+        x[i] = low;
+        x[N + i] = low + step / 2;
+        x[2 * N + i] = -nextafterf(low + step / 2, INFINITY);
+    }
+    o->convert_rows(o, y, TENSOR_F16, N, x, N, 3, N);
+    size_t wrong = 0;
+    for (size_t i = 0; i < N; i++)
+        wrong += y[i] != i || y[N + i] != i + (i & 1) || y[2 * N + i] != (0x8000 | (i + 1));
+    CHECK(wrong == 0);
+    float narrow[2][3] = {{1, 2, 3}, {4, 5, 6}}, wide[2][5] = {{0}};
+    o->convert_rows(o, wide, TENSOR_F32, 5, narrow[0], 3, 2, 3);
+    CHECK(wide[1][0] == 4 && wide[1][2] == 6 && wide[0][3] == 0 && wide[1][3] == 0);
+    free(x);
+    free(y);
+}
+
+static void test_rope(struct ops *o) {
+    enum { ROWS = 3, HEADS = 2, DIM = 8, ROT = 6, STRIDE = 20 };
+    const float freqs[ROT / 2] = {1, 0.1f, 0.01f};
+    const int32_t positions[2][ROWS] = {{0, 5, 100000}, {1, 2, 3}};
+    for (int round = 0; round < 3; round++) { // the third as the first: a kept table must not be stale
+        const int32_t *p = positions[round % 2];
+        float *x = random_floats(ROWS * STRIDE), y[ROWS * STRIDE];
+        memcpy(y, x, sizeof y);
+        o->rope(o, y, STRIDE, p, freqs, ROWS, HEADS, DIM, ROT);
+        for (size_t i = 0; i < ROWS * STRIDE; i++) {
+            size_t r = i / STRIDE, d = i % STRIDE % DIM;
+            double want = x[i], angle = d < ROT ? (double)p[r] * freqs[d / 2] : 0;
+            if (i % STRIDE < HEADS * DIM && d < ROT)
+                want = d % 2 ? x[i - 1] * sin(angle) + x[i] * cos(angle)
+                             : x[i] * cos(angle) - x[i + 1] * sin(angle);
+            CHECK_NEAR(y[i], want, 1e-6);
+        }
+        free(x);
+    }
+}
+
+static void test_memory_and_add(struct ops *o) {
+    struct err err = {0};
+    float *p = o->alloc(o, 1000 * sizeof *p, &err);
+    CHECK(p && (uintptr_t)p % 64 == 0 && p[0] == 0 && p[999] == 0);
+    float host[1000], *x = random_floats(1000);
+    o->write(o, p, x, sizeof host);
+    o->add(o, p, x, 1000);
+    o->read(o, host, p, sizeof host);
+    for (size_t i = 0; i < 1000; i++)
+        CHECK(host[i] == 2 * x[i]);
+    o->release(o, p);
+    o->release(o, NULL);
+    CHECK(!o->alloc(o, SIZE_MAX - 8, &err) && err.code == ERR_NOMEM);
+    free(x);
+}
+
+static void check_refused(struct ops *o, struct tensor t, const char *part) {
+    struct err err = {0};
+    struct weight *w = o->weight_create(o, &t, WEIGHT_ROWS_ANY, &err);
+    if (w || err.code != ERR_MODEL || !strstr(err.msg, part)) {
+        printf("weight_create: error %d \"%s\", want \"%s\"\n", (int)err.code, err.msg, part);
+        check_failed++;
+    }
+    o->weight_release(o, w);
+}
+
+static void test_weights(struct ops *o) {
+    static float data[256];
+    struct err err = {0};
+    const struct tensor good = {"w", TENSOR_F32, 3, {4, 8, 3, 1}, data, 96 * sizeof(float)};
+    struct weight *w = o->weight_create(o, &good, WEIGHT_ROWS_FIXED, &err);
+    CHECK(w && weight_n_in(w) == 32 && weight_n_out(w) == 3);
+    for (size_t i = 0; i < 96; i++)
+        data[i] = (float)i;
+    float rows[64];
+    o->get_rows(o, rows, w, (const int32_t[]){2, 1}, 2);
+    CHECK(rows[0] == 64 && rows[31] == 95 && rows[32] == 32 && rows[63] == 63);
+    o->weight_release(o, w);
+
+    struct tensor t = good;
+    memcpy(t.name, "blk.0.attn_q.weight", 20);
+    t.type = (enum tensor_type)6;
+    check_refused(o, t, "blk.0.attn_q.weight: type q5_0, want one of f32, f16, bf16, q8_0, q4_0, q4_K, q6_K");
+    t = good;
+    t.n_dims = 1;
+    check_refused(o, t, "1 dimension");
+    t = good;
+    t.size_bytes--;
+    check_refused(o, t, "383 bytes");
+    t = good;
+    t.type = TENSOR_Q8_0;
+    t.ne[0] = 5;
+    check_refused(o, t, "multiple of 32");
+    t = good;
+    t.ne[1] = 0;
+    check_refused(o, t, "rows of 0 values");
+    t = good;
+    t.ne[0] = t.ne[1] = SIZE_MAX / 2;
+    check_refused(o, t, "below 2^31");
+    t = good;
+    t.data = (const char *)data + 1;
+    check_refused(o, t, "aligned");
+}
+
+static void test_open(void) {
+    struct err err = {0};
+    CHECK(!cpu_open(&(struct cpu_options){.isa = "sse9"}, &err) && err.code == ERR_INVALID_VALUE);
+    CHECK(strstr(err.msg, "\"sse9\", want ref, avx2 or avx512"));
+    setenv("OCELLUS_CPU", "ref", 1);
+    struct ops *o = cpu_open(&(struct cpu_options){.n_threads = 2}, &err);
+    CHECK_STR(o->name, "cpu ref");
+    CHECK(pool_n_threads(cpu_pool(o)) == 2);
+    o->close(o);
+    setenv("OCELLUS_CPU", "bad", 1);
+    CHECK(!cpu_open(&(struct cpu_options){0}, &err));
+    unsetenv("OCELLUS_CPU");
+}
+
+int main(void) {
+    static const char *const isas[] = {"ref", "avx2", "avx512"};
+    test_open();
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+        struct ops *one = open_isa(isas[i], 1), *three = open_isa(isas[i], 3);
+        if (!one)
+            continue;
+        test_attention(one, three);
+        test_attention_parts(three);
+        test_norms(one, 1, 37);
+        test_norms(three, 130, 301);
+        test_activations(three);
+        test_f16(three);
+        test_rope(one);
+        test_memory_and_add(one);
+        test_weights(one);
+        one->close(one);
+        three->close(three);
+    }
+    return check_result();
+}
