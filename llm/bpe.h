@@ -1,0 +1,19 @@
+// The merging of SentencePiece BPE: one run of characters -> token ids.
+#ifndef LLM_BPE_H
+#define LLM_BPE_H
+
+#include "llm/tokenizer.h"
+
+struct bpe { // scratch kept from run to run; zeroed is empty
+    struct bpe_symbol *symbols;
+    struct bpe_pair *heap;
+    size_t cap; // symbols; the heap holds twice as many
+    size_t n_heap;
+};
+
+// Appends the ids of the run (spaces written as "▁"; any bytes). ERR_NOMEM.
+bool bpe_encode(struct bpe *b, const struct tokenizer *t, const char *run, size_t len, struct token_ids *list,
+                struct err *err);
+void bpe_clear(struct bpe *b); // frees
+
+#endif

@@ -1,0 +1,219 @@
+// Takes rows (token ids and image rows, with their positions), gives logits of the rows that want them.
+//
+//   x = token_embd[id] or the image's row                                       [n_rows, n_embd]
+//   for each layer:
+//     h = rms_norm(x) attn_norm
+//     q = rope(h attn_q^T), k = rope(h attn_k^T), v = h attn_v^T                [n_rows, n_head(_kv),
+//     head_dim] k, v -> cache; a = softmax(q k^T / sqrt(head_dim), causal) v              [n_rows, n_head,
+//     head_dim] x += a attn_output^T h = rms_norm(x) ffn_norm x += (silu(h ffn_gate^T) * (h ffn_up^T))
+//     ffn_down^T
+//   logits = (rms_norm(x) output_norm) output^T                                 [n_logits, n_vocab]
+//
+// Prompts and single tokens take the same path. Rows of different sequences meet only in the matmuls, where
+// they do not see each other. Source: Touvron et al. 2023 (LLaMA), LlamaForCausalLM in transformers; RoPE
+// turns adjacent pairs, as GGUF permutes attn_q and attn_k of this architecture.
+#include "llm/transformer.h"
+
+#include "base/mem.h"
+#include "llm/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static void release_rows(struct llm *m) {
+    struct scratch *s = &m->scratch;
+    float **const buffers[] = {&s->x, &s->norm, &s->q, &s->k, &s->v, &s->attn, &s->gate, &s->up};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        m->ops->release(m->ops, *buffers[i]);
+        *buffers[i] = NULL;
+    }
+    free(s->attn_parts);
+    free(m->step.ids);
+    free(m->step.images);
+    free(m->step.positions);
+    free(m->step.parts);
+    s->attn_parts = NULL;
+    m->step.ids = m->step.positions = NULL;
+    m->step.images = NULL;
+    m->step.parts = NULL;
+    s->n_rows = 0;
+}
+
+static void release_logits(struct llm *m) {
+    m->ops->release(m->ops, m->scratch.last);
+    m->ops->release(m->ops, m->scratch.logits);
+    free(m->step.logits);
+    free(m->step.logit_rows);
+    m->scratch.last = m->scratch.logits = m->step.logits = NULL;
+    m->step.logit_rows = NULL;
+    m->scratch.n_logits = 0;
+}
+
+void transformer_clear(struct llm *m) {
+    release_rows(m);
+    release_logits(m);
+}
+
+static bool alloc_floats(struct llm *m, float **out, size_t n_rows, size_t n, struct err *err) {
+    size_t size_bytes;
+    if (!size_mul(n_rows, n, &size_bytes) || !size_mul(size_bytes, sizeof(float), &size_bytes))
+        return err_set(err, ERR_NOMEM, "a step of %zu rows of %zu values: its size overflows", n_rows, n);
+    *out = m->ops->alloc(m->ops, size_bytes, err);
+    return *out != NULL;
+}
+
+static bool reserve_rows(struct llm *m, size_t n_rows, struct err *err) {
+    static const char what[] = "rows of a step";
+    const struct hparams *hp = &m->hp;
+    struct scratch *s = &m->scratch;
+    struct step *step = &m->step;
+    size_t n_q = hp->n_head * hp->head_dim, n_kv = hp->n_head_kv * hp->head_dim;
+    release_rows(m);
+    bool ok = alloc_floats(m, &s->x, n_rows, hp->n_embd, err) &&
+              alloc_floats(m, &s->norm, n_rows, hp->n_embd, err) &&
+              alloc_floats(m, &s->q, n_rows, n_q, err) && alloc_floats(m, &s->k, n_rows, n_kv, err) &&
+              alloc_floats(m, &s->v, n_rows, n_kv, err) && alloc_floats(m, &s->attn, n_rows, n_q, err) &&
+              alloc_floats(m, &s->gate, n_rows, hp->n_ff, err) &&
+              alloc_floats(m, &s->up, n_rows, hp->n_ff, err) &&
+              (s->attn_parts = try_malloc_array(n_rows, sizeof *s->attn_parts, what, err)) &&
+              (step->ids = try_malloc_array(n_rows, sizeof *step->ids, what, err)) &&
+              (step->images = try_malloc_array(n_rows, sizeof *step->images, what, err)) &&
+              (step->positions = try_malloc_array(n_rows, sizeof *step->positions, what, err)) &&
+              (step->parts = try_malloc_array(n_rows, sizeof *step->parts, what, err));
+    if (ok)
+        s->n_rows = n_rows;
+    else
+        release_rows(m);
+    return ok;
+}
+
+static bool reserve_logits(struct llm *m, size_t n_logits, struct err *err) {
+    static const char what[] = "logits of a step";
+    struct scratch *s = &m->scratch;
+    struct step *step = &m->step;
+    release_logits(m);
+    size_t n;
+    bool ok = alloc_floats(m, &s->last, n_logits, m->n_embd, err) &&
+              alloc_floats(m, &s->logits, n_logits, m->n_vocab, err) && size_mul(n_logits, m->n_vocab, &n) &&
+              (step->logits = try_malloc_array(n, sizeof *step->logits, what, err)) &&
+              (step->logit_rows = try_malloc_array(n_logits, sizeof *step->logit_rows, what, err));
+    if (ok)
+        s->n_logits = n_logits;
+    else
+        release_logits(m);
+    return ok;
+}
+
+bool transformer_reserve(struct llm *m, size_t n_rows, size_t n_logits, bool *grew, struct err *err) {
+    *grew = n_rows > m->scratch.n_rows || n_logits > m->scratch.n_logits;
+    return (n_rows <= m->scratch.n_rows || reserve_rows(m, n_rows, err)) &&
+           (n_logits <= m->scratch.n_logits || reserve_logits(m, n_logits, err));
+}
+
+// x = the embedding of each row: runs of tokens are looked up, rows of images copied.
+static void embed(struct llm *m) {
+    const struct step *step = &m->step;
+    struct ops *o = m->ops;
+    for (size_t i = 0, n; i < step->n_rows; i += n) {
+        float *x = m->scratch.x + i * m->n_embd;
+        n = 1;
+        if (step->images[i]) {
+            o->write(o, x, step->images[i], m->n_embd * sizeof *x);
+            continue;
+        }
+        while (i + n < step->n_rows && !step->images[i + n])
+            n++;
+        o->get_rows(o, x, m->token_embd, step->ids + i, n);
+    }
+}
+
+static void attention(struct llm *m, size_t layer) {
+    const struct hparams *hp = &m->hp;
+    const struct step *step = &m->step;
+    struct scratch *s = &m->scratch;
+    struct ops *o = m->ops;
+    size_t n_q = hp->n_head * hp->head_dim, n_kv = hp->n_head_kv * hp->head_dim, row = 0;
+    for (size_t i = 0; i < step->n_parts; i++) {
+        const struct step_part *part = &step->parts[i];
+        o->convert_rows(o, kv_cache_k(part->kv, layer, part->n_past), m->kv_type, n_kv, s->k + row * n_kv,
+                        n_kv, part->n_rows, n_kv);
+        o->convert_rows(o, kv_cache_v(part->kv, layer, part->n_past), m->kv_type, n_kv, s->v + row * n_kv,
+                        n_kv, part->n_rows, n_kv);
+        s->attn_parts[i] = (struct attn_part){
+            .q = s->q + row * n_q,
+            .out = s->attn + row * n_q,
+            .k = kv_cache_k(part->kv, layer, 0),
+            .v = kv_cache_v(part->kv, layer, 0),
+            .q_stride = n_q,
+            .out_stride = n_q,
+            .kv_stride = n_kv,
+            .n_rows = part->n_rows,
+            .n_keys = part->n_past + part->n_rows,
+            .causal = true,
+        };
+        row += part->n_rows;
+    }
+    struct attn a = {
+        .n_head = hp->n_head,
+        .n_head_kv = hp->n_head_kv,
+        .head_dim = hp->head_dim,
+        .kv_type = m->kv_type,
+        .scale = 1.0f / sqrtf((float)hp->head_dim),
+        .parts = s->attn_parts,
+        .n_parts = step->n_parts,
+    };
+    o->attention(o, &a);
+}
+
+static void run_layer(struct llm *m, size_t index) {
+    const struct hparams *hp = &m->hp;
+    const struct layer *l = &m->layers[index];
+    const int32_t *positions = m->step.positions;
+    struct scratch *s = &m->scratch;
+    struct ops *o = m->ops;
+    size_t n_rows = m->step.n_rows, head_dim = hp->head_dim;
+
+    o->rms_norm(o, s->norm, s->x, l->attn_norm, hp->rms_eps, n_rows, hp->n_embd);
+    o->matmul(o, s->q, l->attn_q, l->attn_q_bias, s->norm, n_rows, false);
+    o->matmul(o, s->k, l->attn_k, l->attn_k_bias, s->norm, n_rows, false);
+    o->matmul(o, s->v, l->attn_v, l->attn_v_bias, s->norm, n_rows, false);
+    o->rope(o, s->q, hp->n_head * head_dim, positions, m->rope_freqs, n_rows, hp->n_head, head_dim,
+            hp->n_rot);
+    o->rope(o, s->k, hp->n_head_kv * head_dim, positions, m->rope_freqs, n_rows, hp->n_head_kv, head_dim,
+            hp->n_rot);
+    attention(m, index);
+    o->matmul(o, s->x, l->attn_output, l->attn_output_bias, s->attn, n_rows, true);
+
+    o->rms_norm(o, s->norm, s->x, l->ffn_norm, hp->rms_eps, n_rows, hp->n_embd);
+    o->matmul(o, s->gate, l->ffn_gate, NULL, s->norm, n_rows, false);
+    o->matmul(o, s->up, l->ffn_up, NULL, s->norm, n_rows, false);
+    o->activate_mul(o, s->gate, s->gate, s->up, ACT_SILU, n_rows * hp->n_ff);
+    o->matmul(o, s->x, l->ffn_down, NULL, s->gate, n_rows, true);
+}
+
+// The rows that want logits are gathered first: the output matrix is the largest of the model.
+static void compute_logits(struct llm *m) {
+    const struct step *step = &m->step;
+    struct scratch *s = &m->scratch;
+    struct ops *o = m->ops;
+    size_t n_embd = m->n_embd, n = step->n_logits;
+    if (n == 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        o->convert_rows(o, s->last + i * n_embd, TENSOR_F32, n_embd, s->x + step->logit_rows[i] * n_embd,
+                        n_embd, 1, n_embd);
+    o->rms_norm(o, s->last, s->last, m->output_norm, m->hp.rms_eps, n, n_embd);
+    o->matmul(o, s->logits, m->output, NULL, s->last, n, false);
+    o->read(o, step->logits, s->logits, n * m->n_vocab * sizeof *step->logits);
+}
+
+bool transformer_forward(struct llm *m, bool (*cancelled)(void *ctx), void *ctx, struct err *err) {
+    embed(m);
+    for (size_t i = 0; i < m->hp.n_layer; i++) {
+        if (cancelled && cancelled(ctx))
+            return err_set(err, ERR_CANCELLED, "cancelled before layer %zu of %zu", i, m->hp.n_layer);
+        run_layer(m, i);
+    }
+    compute_logits(m);
+    return true;
+}
