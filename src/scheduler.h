@@ -7,8 +7,10 @@
 struct scheduler;
 struct workers;
 
-// Starts the thread. Borrows assistant and config. `workers` (borrowed) decode pictures.
-struct scheduler *scheduler_create(struct assistant *a, const struct config *config, struct workers *workers);
+// Starts the thread. Borrows assistant and config. `workers` (borrowed) decode pictures. ERR_NOMEM for the
+// sequences' KV caches.
+struct scheduler *scheduler_create(struct assistant *a, const struct config *config, struct workers *workers,
+                                   struct err *err);
 // Cancels what runs, delivers the last events and joins the thread.
 void scheduler_destroy(struct scheduler *s);
 

@@ -1,0 +1,383 @@
+// The pipeline: what one request goes through.
+//
+//   job_prepare       picture bytes -> pixels (vision_prepare); turns -> prompt with a run of rows a picture
+//   job_start         prompt + sequence -> what is cached already, which pictures need an encode
+//   job_encode_layer  pixels -> ViT -> projector -> rows [n_tokens, n_embd], a layer a call
+//   job_rows          prompt rows or the last token -> what the next forward step computes
+//   job_accept        logits [n_vocab] -> sampler -> id -> detokeniser -> stop strings -> text event
+//   job_finish        usage, stats, history
+#include "base/clock.h"
+#include "base/mem.h"
+#include "images.h"
+#include "job.h"
+#include "store.h"
+#include "vision/vision.h"
+
+#include <stdlib.h>
+
+struct job *job_create(struct assistant *a, struct request *r, event_fn emit, void *ud) {
+    struct job *j = xcalloc(1, sizeof *j);
+    j->assistant = a;
+    j->request = r;
+    j->emit = emit;
+    j->ud = ud;
+    j->state = JOB_PREPARING;
+    j->submit_ms = clock_ms();
+    return j;
+}
+
+void job_destroy(struct job *j) {
+    if (!j)
+        return;
+    vision_encode_destroy(j->encode);
+    llm_prompt_destroy(j->prompt);
+    for (size_t i = 0; i < j->n_images; i++)
+        image_release(j->images[i]);
+    free(j->images);
+    llm_sampler_destroy(j->sampler);
+    llm_detok_destroy(j->detok);
+    llm_stops_destroy(j->stops);
+    free(j->answer);
+    free(j->ids);
+    request_destroy(j->request);
+    free(j);
+}
+
+static void job_emit_progress(struct job *j, enum stage stage, size_t done, size_t total) {
+    j->emit(j->ud, &(struct event){.type = EVENT_PROGRESS,
+                                   .stage = stage,
+                                   .done = done,
+                                   .total = total,
+                                   .queue_position = stage == STAGE_QUEUED ? j->queue_position : 0});
+}
+
+void job_tell_decoding(struct job *j, bool done) {
+    const struct request *r = j->request;
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_turns; i++)
+        for (size_t k = 0; k < r->turns[i].n_parts; k++)
+            n += r->turns[i].parts[k].image_id != NULL;
+    j->told_decoding = true;
+    if (n > 0)
+        job_emit_progress(j, STAGE_DECODING, done ? n : 0, n);
+}
+
+void job_tell_position(struct job *j, size_t position) {
+    if (j->queue_position == position)
+        return;
+    j->queue_position = position;
+    job_emit_progress(j, STAGE_QUEUED, 0, 0);
+}
+
+const char *stage_name(enum stage stage) {
+    static const char *const names[] = {"queued", "decoding", "encoding", "prefill"};
+    return names[stage];
+}
+
+// ---- prepare (worker thread) ----
+
+struct message_list { // messages and their parts, borrowed from histories and request
+    struct llm_message *messages;
+    struct llm_part *parts;
+    struct image **images;
+    size_t n_messages, n_parts, n_images;
+};
+
+static size_t turns_n_parts(const struct request_turn *turns, size_t n_turns) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_turns; i++)
+        n += turns[i].n_parts;
+    return n;
+}
+
+// Appends turns; pictures are looked up by id, so that an evicted one is reported rather than guessed.
+static bool list_add_turns(struct message_list *l, struct images *images, const struct request_turn *turns,
+                           size_t n_turns, struct err *err) {
+    for (size_t i = 0; i < n_turns; i++) {
+        l->messages[l->n_messages++] =
+            (struct llm_message){turns[i].role, &l->parts[l->n_parts], turns[i].n_parts};
+        for (size_t k = 0; k < turns[i].n_parts; k++) {
+            const struct request_part *part = &turns[i].parts[k];
+            struct llm_part *out = &l->parts[l->n_parts++];
+            if (!part->image_id) {
+                out->text = part->text ? part->text : "";
+                out->len = strlen(out->text);
+                continue;
+            }
+            struct image *image = images_find(images, part->image_id, err);
+            if (!image)
+                return false;
+            l->images[l->n_images++] = image;
+            out->image = (struct llm_image){image_info(image)->id, image_info(image)->n_tokens};
+        }
+    }
+    return true;
+}
+
+static void list_add_answer(struct message_list *l, const struct history *h) {
+    struct llm_part *part = &l->parts[l->n_parts++];
+    *part = (struct llm_part){
+        .text = h->answer, .len = h->answer_len, .ids = h->answer_ids, .n_ids = h->n_answer_ids};
+    l->messages[l->n_messages++] = (struct llm_message){LLM_ASSISTANT, part, 1};
+}
+
+// Oldest first: instructions, earlier turns with their answers, this request's turns.
+static bool list_build(struct message_list *l, struct job *j, struct err *err) {
+    const struct request *r = j->request;
+    size_t n_turns = r->n_turns + 1, n_parts = turns_n_parts(r->turns, r->n_turns) + 1, n_past = 0;
+    for (const struct history *h = r->previous; h; h = h->previous) {
+        n_turns += h->n_turns + 1;
+        n_parts += turns_n_parts(h->turns, h->n_turns) + 1;
+        n_past++;
+    }
+    l->messages = xcalloc(n_turns, sizeof *l->messages);
+    l->parts = xcalloc(n_parts, sizeof *l->parts);
+    l->images = xcalloc(n_parts, sizeof *l->images);
+    if (r->instructions) {
+        struct llm_part *part = &l->parts[l->n_parts++];
+        *part = (struct llm_part){.text = r->instructions, .len = strlen(r->instructions)};
+        l->messages[l->n_messages++] = (struct llm_message){LLM_SYSTEM, part, 1};
+    }
+    const struct history **past = xcalloc(n_past, sizeof(struct history *));
+    size_t at = n_past;
+    for (const struct history *h = r->previous; h; h = h->previous)
+        past[--at] = h;
+    bool ok = true;
+    for (size_t i = 0; ok && i < n_past; i++) {
+        ok = list_add_turns(l, j->assistant->images, past[i]->turns, past[i]->n_turns, err);
+        if (ok)
+            list_add_answer(l, past[i]);
+    }
+    free(past);
+    return ok && list_add_turns(l, j->assistant->images, r->turns, r->n_turns, err);
+}
+
+static void list_clear(struct message_list *l) {
+    for (size_t i = 0; i < l->n_images; i++)
+        image_release(l->images[i]);
+    free(l->images);
+    free(l->messages);
+    free(l->parts);
+}
+
+// The prompt may order pictures otherwise than the messages do: one reference for each of its runs.
+static bool job_bind_images(struct job *j, struct err *err) {
+    size_t n = llm_prompt_n_images(j->prompt);
+    j->images = xcalloc(n, sizeof(struct image *));
+    for (size_t i = 0; i < n; i++) {
+        size_t first_row, n_rows;
+        const char *key;
+        llm_prompt_image(j->prompt, i, &first_row, &n_rows, &key);
+        j->images[i] = images_find(j->assistant->images, key, err);
+        if (!j->images[i])
+            return false;
+        j->n_images++;
+        j->usage.image_tokens += n_rows;
+    }
+    return true;
+}
+
+bool job_prepare(struct job *j, struct err *err) {
+    const struct request *r = j->request;
+    struct message_list l = {0};
+    bool ok = list_build(&l, j, err);
+    if (ok && !j->prompt) {
+        j->prompt = llm_prompt_chat(j->assistant->llm, l.messages, l.n_messages, err);
+        ok = j->prompt && job_bind_images(j, err);
+    }
+    for (size_t i = 0; ok && i < j->n_images && !atomic_load(&j->cancelled); i++)
+        ok = image_rows(j->images[i]) || image_prepare(j->images[i], err);
+    list_clear(&l);
+    if (!ok)
+        return false;
+    j->usage.input_tokens = llm_prompt_n_rows(j->prompt);
+    if (!j->sampler) {
+        j->sampler = llm_sampler_create(j->assistant->llm, &r->sampling);
+        j->detok = llm_detok_create(j->assistant->llm, false);
+        j->stops = llm_stops_create((const char *const *)r->stops, r->n_stops);
+        size_t room = llm_n_ctx(j->assistant->llm) - j->usage.input_tokens;
+        j->ids_cap = r->max_output_tokens && r->max_output_tokens < room ? r->max_output_tokens : room;
+        j->ids = xcalloc(j->ids_cap + 1, sizeof *j->ids);
+    }
+    return true;
+}
+
+// ---- with a sequence (inference thread) ----
+
+// Moves on to the next picture whose rows are not there yet, or to the prefill. Pictures that lie in the
+// cached prefix need no rows.
+static bool job_next_image(struct job *j, struct err *err) {
+    for (; j->at_image < j->n_images; j->at_image++) {
+        struct image *image = j->images[j->at_image];
+        const float *rows = image_rows(image);
+        if (rows) {
+            llm_prompt_set_image_rows(j->prompt, j->at_image, rows);
+            continue;
+        }
+        struct vision_image *prepared = image_take_prepared(image);
+        if (!prepared) // another job took the pixels and was cancelled: decode again
+            return image_prepare(image, err) && job_next_image(j, err);
+        j->state = JOB_ENCODING;
+        j->encode = vision_encode_create(j->assistant->vision, prepared, err);
+        if (!j->encode)
+            return false;
+        job_emit_progress(j, STAGE_ENCODING, j->at_image - j->first_image, j->n_images - j->first_image);
+        return true;
+    }
+    if (j->n_images > j->first_image)
+        job_emit_progress(j, STAGE_ENCODING, j->n_images - j->first_image, j->n_images - j->first_image);
+    j->state = JOB_PREFILL;
+    job_emit_progress(j, STAGE_PREFILL, j->n_prefix, j->usage.input_tokens);
+    return true;
+}
+
+bool job_start(struct job *j, struct llm_seq *seq, struct err *err) {
+    j->seq = seq;
+    j->n_prefix = j->n_prefilled = llm_seq_match(seq, j->prompt);
+    llm_seq_truncate(seq, j->n_prefix);
+    j->usage.cached_tokens = j->stats.prefix_tokens = j->n_prefix;
+    for (size_t i = 0; i < j->n_images; i++) {
+        size_t first_row, n_rows;
+        const char *key;
+        llm_prompt_image(j->prompt, i, &first_row, &n_rows, &key);
+        if (first_row < j->n_prefix)
+            j->first_image = i + 1;
+    }
+    j->at_image = j->first_image;
+    j->stats.images_cached = j->n_images; // less those that get encoded
+    return job_next_image(j, err);
+}
+
+bool job_encode_layer(struct job *j, struct err *err) {
+    if (!vision_encode_step(j->encode, 1, err))
+        return false;
+    size_t done, total;
+    vision_encode_progress(j->encode, &done, &total);
+    if (done < total)
+        return true;
+    struct image *image = j->images[j->at_image];
+    size_t n = image_info(image)->n_tokens * vision_n_embd(j->assistant->vision);
+    float *rows = try_malloc_array(n, sizeof *rows, "embedding rows of a picture", err);
+    if (!rows)
+        return false;
+    vision_encode_rows(j->encode, rows);
+    image_set_rows(image, rows);
+    vision_encode_destroy(j->encode);
+    j->encode = NULL;
+    j->stats.images_encoded++;
+    j->stats.images_cached--;
+    return job_next_image(j, err);
+}
+
+struct llm_rows job_rows(const struct job *j, size_t max_rows) {
+    if (j->state == JOB_DECODING)
+        return (struct llm_rows){.seq = j->seq, .id = j->token, .n_rows = 1, .want_logits = true};
+    size_t left = j->usage.input_tokens - j->n_prefilled;
+    size_t n = left < max_rows ? left : max_rows;
+    return (struct llm_rows){
+        .seq = j->seq, .prompt = j->prompt, .first = j->n_prefilled, .n_rows = n, .want_logits = n == left};
+}
+
+// Sends what may be shown now. Text goes out as it is final: a stop string that may yet come is held back.
+static bool job_emit_text(struct job *j, const char *text, size_t len, struct err *err) {
+    if (len == 0)
+        return true;
+    if (j->answer_len + len > j->answer_cap) {
+        size_t cap = 2 * (j->answer_len + len);
+        char *grown = realloc(j->answer, cap);
+        if (!grown)
+            return err_set(err, ERR_NOMEM, "answer: no memory for %zu bytes", cap);
+        j->answer = grown;
+        j->answer_cap = cap;
+    }
+    memcpy(j->answer + j->answer_len, text, len);
+    j->answer_len += len;
+    j->emit(j->ud, &(struct event){.type = EVENT_DELTA, .text = text, .len = len});
+    return true;
+}
+
+// What detokeniser and stop strings still hold back when an answer ends by itself.
+static bool job_emit_rest(struct job *j, struct err *err) {
+    size_t len;
+    bool stopped;
+    const char *text = llm_detok_flush(j->detok, &len);
+    text = llm_stops_put(j->stops, text, len, &len, &stopped);
+    if (!job_emit_text(j, text, len, err))
+        return false;
+    if (stopped)
+        return true;
+    text = llm_stops_flush(j->stops, &len);
+    return job_emit_text(j, text, len, err);
+}
+
+static bool job_accept_token(struct job *j, int32_t id, struct err *err) {
+    if (j->usage.output_tokens == 0)
+        j->stats.ttft_ms = clock_ms() - j->submit_ms;
+    j->usage.output_tokens++;
+    if (llm_token_is_end(j->assistant->llm, id)) {
+        if (!job_emit_rest(j, err))
+            return false;
+        job_finish(j, FINISH_COMPLETED, NULL);
+        return true;
+    }
+    j->ids[j->n_ids++] = id;
+    size_t len;
+    bool stopped;
+    const char *text = llm_detok_put(j->detok, id, &len);
+    text = llm_stops_put(j->stops, text, len, &len, &stopped);
+    if (!job_emit_text(j, text, len, err))
+        return false;
+    if (stopped) {
+        j->n_ids = 0; // the ids say more than the text that was kept
+        job_finish(j, FINISH_COMPLETED, NULL);
+    } else if (j->n_ids == j->ids_cap) {
+        if (!job_emit_rest(j, err))
+            return false;
+        job_finish(j, FINISH_INCOMPLETE, NULL);
+    } else {
+        j->token = id;
+        j->state = JOB_DECODING;
+    }
+    return true;
+}
+
+bool job_accept(struct job *j, const struct llm_rows *rows, struct err *err) {
+    if (j->state == JOB_PREFILL) {
+        j->n_prefilled += rows->n_rows;
+        job_emit_progress(j, STAGE_PREFILL, j->n_prefilled, j->usage.input_tokens);
+        if (j->n_prefilled < j->usage.input_tokens)
+            return true;
+    }
+    int32_t id;
+    return llm_sampler_next(j->sampler, rows->logits, &id, err) && job_accept_token(j, id, err);
+}
+
+void job_finish(struct job *j, enum finish finish, const struct err *err) {
+    const struct request *r = j->request;
+    struct event done = {.type = EVENT_DONE, .finish = finish};
+    if (err)
+        done.err = *err;
+    j->state = JOB_FINISHED;
+    if (atomic_load(&j->preparing)) { // cancelled while a worker holds the job: there is nothing to count yet
+        j->emit(j->ud, &done);
+        return;
+    }
+    done.usage = j->usage;
+    done.stats = j->stats;
+    if (finish == FINISH_INCOMPLETE)
+        done.incomplete_reason =
+            r->max_output_tokens && j->n_ids >= r->max_output_tokens ? "max_output_tokens" : "context";
+    if (j->prefill_ms > 0)
+        done.stats.prompt_tps = 1000.0 * (double)(j->n_prefilled - j->n_prefix) / j->prefill_ms;
+    if (j->decode_ms > 0 && j->usage.output_tokens > 1)
+        done.stats.decode_tps = 1000.0 * (double)(j->usage.output_tokens - 1) / j->decode_ms;
+    if (finish != FINISH_FAILED && j->usage.output_tokens > 0) {
+        char *answer = xcalloc(1, j->answer_len + 1);
+        if (j->answer_len)
+            memcpy(answer, j->answer, j->answer_len);
+        store_put(j->assistant->store, j->request, answer, j->answer_len, j->n_ids ? j->ids : NULL, j->n_ids);
+        if (j->n_ids)
+            j->ids = NULL;
+    }
+    j->emit(j->ud, &done);
+}
