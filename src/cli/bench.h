@@ -1,0 +1,28 @@
+// The parts of ocellus bench: one stream measured layer by layer, and many through the scheduler.
+#ifndef CLI_BENCH_H
+#define CLI_BENCH_H
+
+#include "cli/options.h"
+
+enum { BENCH_STREAMS_MAX = 8 };
+
+struct bench_single { // medians; 0 = not measured
+    double prefill_tps, decode_tps;
+    double image_decode_ms, preprocess_ms, encode_ms;
+    double ttft_ms; // picture (if any) and prompt to the first token
+    double rss_mb;
+};
+
+struct bench_streams {
+    size_t n_streams;
+    double aggregate_tps; // tokens of all streams over the time from the first to the last of them
+    double itl_p99_ms;    // 99th percentile of the gaps between two pieces of one stream
+};
+
+bool bench_run_single(const struct cli_options *o, struct bench_single *out, struct err *err);
+bool bench_run_streams(const struct cli_options *o, struct bench_streams *out, size_t n, struct err *err);
+
+// Sorts values [n], n > 0. q from 0 to 1: 0.5 = the median.
+double bench_quantile(double *values, size_t n, double q);
+
+#endif

@@ -1,0 +1,92 @@
+// ocellus bench: the speed of a model on this machine, as medians over the repeats.
+#include "base/json.h"
+#include "base/log.h"
+#include "cli/bench.h"
+#include "cli/cli.h"
+
+#include <stdlib.h>
+
+enum { N_STREAMS_LARGEST = 256 };
+
+static bool parse_streams(const struct cli_options *o, struct bench_streams *streams, size_t *n,
+                          struct err *err) {
+    *n = 0;
+    if (!o->streams)
+        return true;
+    int32_t *numbers = cli_parse_ids(o->streams, "--streams", N_STREAMS_LARGEST, n, err);
+    if (!numbers)
+        return false;
+    bool ok = *n <= BENCH_STREAMS_MAX;
+    for (size_t i = 0; ok && i < *n; i++) {
+        streams[i] = (struct bench_streams){.n_streams = (size_t)numbers[i]};
+        ok = numbers[i] > 0;
+    }
+    free(numbers);
+    return ok || err_set(err, ERR_INVALID_VALUE, "--streams: want up to %d numbers from 1 to %d, found %s",
+                         BENCH_STREAMS_MAX, N_STREAMS_LARGEST, o->streams);
+}
+
+static void set_if_measured(json_t *root, const char *key, double value) {
+    if (value > 0)
+        json_object_set_new(root, key, json_real(value));
+}
+
+static bool print_json(const struct bench_single *s, const struct bench_streams *streams, size_t n_streams,
+                       struct err *err) {
+    json_t *root = json_object();
+    set_if_measured(root, "prefill_tps", s->prefill_tps);
+    set_if_measured(root, "decode_tps", s->decode_tps);
+    set_if_measured(root, "image_decode_ms", s->image_decode_ms);
+    set_if_measured(root, "preprocess_ms", s->preprocess_ms);
+    set_if_measured(root, "encode_ms", s->encode_ms);
+    set_if_measured(root, "ttft_ms", s->ttft_ms);
+    set_if_measured(root, "rss_mb", s->rss_mb);
+    if (n_streams)
+        json_object_set_new(root, "streams", json_object());
+    for (size_t i = 0; i < n_streams; i++) {
+        char key[24];
+        snprintf(key, sizeof key, "%zu", streams[i].n_streams);
+        json_object_set_new(json_object_get(root, "streams"), key,
+                            json_pack("{s:f, s:f}", "aggregate_tps", streams[i].aggregate_tps, "itl_p99_ms",
+                                      streams[i].itl_p99_ms));
+    }
+    bool ok = json_dumpf(root, stdout, JSON_REAL_PRECISION(6)) == 0;
+    putchar('\n');
+    json_decref(root);
+    return ok || err_set(err, ERR_IO, "cannot write to stdout");
+}
+
+static void print_table(const struct cli_options *o, const struct bench_single *s,
+                        const struct bench_streams *streams, size_t n_streams) {
+    printf("prefill of %zu tokens    %10.1f tokens/s\n", o->n_prompt, s->prefill_tps);
+    printf("decode of %zu tokens     %10.1f tokens/s\n", o->n_generate, s->decode_tps);
+    if (o->images.n) {
+        printf("picture: decode          %10.2f ms\n", s->image_decode_ms);
+        printf("picture: preprocess      %10.2f ms\n", s->preprocess_ms);
+        printf("picture: encode          %10.2f ms\n", s->encode_ms);
+    }
+    printf("first token after        %10.2f ms\n", s->ttft_ms);
+    printf("resident memory          %10.1f MB\n", s->rss_mb);
+    for (size_t i = 0; i < n_streams; i++)
+        printf("%3zu streams              %10.1f tokens/s, 99 %% of gaps under %.2f ms\n",
+               streams[i].n_streams, streams[i].aggregate_tps, streams[i].itl_p99_ms);
+}
+
+bool cmd_bench(struct cli_options *o, struct err *err) {
+    struct bench_streams streams[BENCH_STREAMS_MAX];
+    struct bench_single single;
+    size_t n_streams;
+    if (!parse_streams(o, streams, &n_streams, err) || !cli_find_models(&o->config, err))
+        return false;
+    if (o->images.n > 1 || (o->images.n && !o->config.mmproj_path))
+        return err_set(err, ERR_INVALID_VALUE, "--image: want one picture, and --mmproj");
+    log_set_level(LOG_LEVEL_WARN);
+    if (!bench_run_single(o, &single, err))
+        return false;
+    if (n_streams && !bench_run_streams(o, streams, n_streams, err))
+        return false;
+    if (o->json)
+        return print_json(&single, streams, n_streams, err);
+    print_table(o, &single, streams, n_streams);
+    return true;
+}

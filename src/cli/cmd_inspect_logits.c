@@ -1,0 +1,135 @@
+// ocellus inspect logits: token ids, and between them one picture's rows, to logits [n_rows, n_vocab].
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/encode.h"
+#include "compute/ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct work {
+    struct cli_options *o;
+    struct ops *ops;
+    struct vision *vision;
+    struct llm *llm;
+    struct llm_seq *seq;
+    struct llm_prompt *prompt;
+    int32_t *ids; // [n_ids] of --tokens and --tokens-after
+    size_t n_ids, n_before;
+    float *rows;   // [n_tokens, n_embd] f32 of the picture
+    float *logits; // [n_rows or 1, n_vocab] f32
+};
+
+static bool open_models(struct work *w, struct err *err) {
+    const struct config *c = &w->o->config;
+    if (!c->model_path)
+        return err_set(err, ERR_INVALID_VALUE, "-m FILE is missing");
+    if ((w->o->images.n > 0) != (c->mmproj_path != NULL))
+        return err_set(err, ERR_INVALID_VALUE, "--mmproj and --image go together");
+    if (!cli_check_model(c->model_path, err) || !cli_check_model(c->mmproj_path, err))
+        return false;
+    w->ops = cpu_open(&(struct cpu_options){.n_threads = c->n_threads}, err);
+    if (!w->ops)
+        return false;
+    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32};
+    w->llm = llm_open(c->model_path, w->ops, &options, err);
+    struct vision_options limits = cli_vision_limits(w->o);
+    if (w->llm && c->mmproj_path)
+        w->vision = vision_open(c->mmproj_path, w->ops, &limits, err);
+    return w->llm && (w->vision || !c->mmproj_path);
+}
+
+static bool read_ids(struct work *w, struct err *err) {
+    if (!w->o->tokens)
+        return err_set(err, ERR_INVALID_VALUE, "--tokens N,N,... is missing");
+    int32_t max = (int32_t)llm_n_vocab(w->llm) - 1;
+    w->ids = cli_parse_ids(w->o->tokens, "--tokens", max, &w->n_before, err);
+    if (!w->ids)
+        return false;
+    w->n_ids = w->n_before;
+    if (!w->o->tokens_after)
+        return true;
+    size_t n_after;
+    int32_t *after = cli_parse_ids(w->o->tokens_after, "--tokens-after", max, &n_after, err);
+    if (!after)
+        return false;
+    int32_t *joined = realloc(w->ids, (w->n_ids + n_after) * sizeof *joined);
+    if (joined) {
+        memcpy(joined + w->n_ids, after, n_after * sizeof *after);
+        w->ids = joined;
+        w->n_ids += n_after;
+    }
+    free(after);
+    return joined || err_set(err, ERR_NOMEM, "--tokens-after: no memory");
+}
+
+static bool encode_rows(struct work *w, struct llm_image *image, struct err *err) {
+    struct vision_image *prepared = cli_prepare_image(w->vision, w->o, err);
+    if (!prepared)
+        return false;
+    image->key = "image";
+    image->n_tokens = vision_image_n_tokens(prepared);
+    size_t n_embd = vision_n_embd(w->vision);
+    struct vision_encode *e = cli_encode(w->vision, prepared, err);
+    if (!e)
+        return false;
+    bool ok = n_embd == llm_n_embd(w->llm);
+    if (!ok)
+        err_set(err, ERR_MODEL, "%s: rows of %zu values, %s wants %zu", w->o->config.mmproj_path, n_embd,
+                w->o->config.model_path, llm_n_embd(w->llm));
+    else
+        w->rows = try_malloc_array(image->n_tokens * n_embd, sizeof *w->rows, "image rows", err);
+    if (w->rows)
+        vision_encode_rows(e, w->rows);
+    vision_encode_destroy(e);
+    return w->rows != NULL;
+}
+
+static bool build_prompt(struct work *w, struct err *err) {
+    struct llm_image image = {0};
+    if (w->vision && !encode_rows(w, &image, err))
+        return false;
+    w->prompt = llm_prompt_raw(w->llm, w->ids, w->n_ids, w->vision ? &image : NULL, w->n_before, err);
+    if (w->prompt && w->vision)
+        llm_prompt_set_image_rows(w->prompt, 0, w->rows);
+    return w->prompt != NULL;
+}
+
+static bool forward_all(struct work *w, struct err *err) {
+    size_t n_rows = llm_prompt_n_rows(w->prompt), n_vocab = llm_n_vocab(w->llm);
+    size_t n_out = w->o->last ? 1 : n_rows, n_max = llm_n_rows_max(w->llm);
+    w->seq = llm_seq_create(w->llm, err);
+    w->logits = w->seq ? try_malloc_array(n_out * n_vocab, sizeof *w->logits, "logits", err) : NULL;
+    if (!w->logits)
+        return false;
+    for (size_t first = 0; first < n_rows;) {
+        size_t n = n_rows - first < n_max ? n_rows - first : n_max;
+        struct llm_rows part = {.seq = w->seq, .prompt = w->prompt, .first = first, .n_rows = n};
+        part.want_logits = first + n == n_rows;
+        part.all_logits = !w->o->last;
+        if (!llm_forward(w->llm, &part, 1, NULL, NULL, err))
+            return false;
+        if (!w->o->last)
+            memcpy(w->logits + first * n_vocab, part.logits, n * n_vocab * sizeof *w->logits);
+        else if (part.want_logits)
+            memcpy(w->logits, part.logits, n_vocab * sizeof *w->logits);
+        first += n;
+    }
+    struct cli_array array = {.n_dims = 2, .shape = {n_out, n_vocab}, .floats = w->logits};
+    return cli_write_array(&array, w->o->out, err);
+}
+
+bool cmd_inspect_logits(struct cli_options *o, struct err *err) {
+    struct work w = {.o = o};
+    bool ok = open_models(&w, err) && read_ids(&w, err) && build_prompt(&w, err) && forward_all(&w, err);
+    llm_seq_destroy(w.seq);
+    llm_prompt_destroy(w.prompt);
+    vision_close(w.vision);
+    llm_close(w.llm);
+    if (w.ops)
+        w.ops->close(w.ops);
+    free(w.ids);
+    free(w.rows);
+    free(w.logits);
+    return ok;
+}

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""The command line from outside: exit codes, one-line errors, JSON, pipes, Ctrl-C.
+
+usage: cli.py OCELLUS
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+MODEL = os.path.join(ROOT, "samples/demo/demo-llm-f16.gguf")
+MMPROJ = os.path.join(ROOT, "samples/demo/demo-mmproj-f16.gguf")
+PICTURE = os.path.join(ROOT, "samples/demo/samples/red-cross.png")
+TIMEOUT_S = 120
+# Near-uniform choice among 1536 tokens: the end token hardly ever comes, so the answer is long.
+RAMBLE = ["--temperature", "100", "--top-k", "0", "--top-p", "1", "--min-p", "0"]
+
+ocellus = ""
+
+
+def run(*arguments, **more):
+    environment = {**os.environ, **more.pop("env", {})}
+    return subprocess.run([ocellus, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, **more)
+
+
+class Usage(unittest.TestCase):
+    def refused(self, code, word, *arguments, **more):
+        done = run(*arguments, **more)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.assertTrue(done.stderr.startswith("ocellus: "), done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertIn(word, done.stderr)
+
+    def test_usage_errors(self):
+        self.refused(2, "nonsense", "nonsense")
+        self.refused(2, "inspect nonsense", "inspect", "nonsense")
+        self.refused(2, "--nonsense", "serve", "--nonsense")
+        self.refused(2, "70000", "serve", "--port", "70000")
+        self.refused(2, "8080x", "serve", "--port=8080x")
+        self.refused(2, "-c", "serve", "-c")
+        self.refused(2, "f16|f32", "run", "--kv-type", "q9", "hello")
+        self.refused(2, "QUESTION", "run")
+        self.refused(2, "--json", "run", "--json=yes", "hello")
+        self.refused(2, "OCELLUS_PORT", "serve", env={"OCELLUS_PORT": "many"})
+        self.refused(2, "--tokens", "inspect", "logits", "-m", MODEL, "--tokens", "1,,2")
+        self.refused(2, "1536", "inspect", "detok", "-m", MODEL, "--ids", "1536")
+        self.refused(2, "--mmproj", "run", "--mmproj", MMPROJ, "hello")
+        self.refused(2, "no tensor named", "inspect", "tensor", MODEL, "blk.99.attn_q.weight")
+
+    def test_files(self):
+        self.refused(3, "nowhere.gguf", "run", "-m", "nowhere.gguf", "hello")
+        self.refused(3, "run", "run", "-m", os.path.join(ROOT, "run"), "hello")
+        self.refused(1, "nowhere.png", "run", "--image", "nowhere.png", "hello")
+        self.refused(1, "", "run", "--image", os.path.join(ROOT, "run"), "hello")
+
+    def test_help(self):
+        self.assertRegex(run("--version").stdout, r"^ocellus \d+\.\d+\.\d+\n$")
+        commands = run("--help")
+        self.assertEqual(commands.returncode, 0)
+        for verb in ("serve", "run", "bench", "inspect logits"):
+            self.assertIn(verb, commands.stdout)
+            words = verb.split()
+            self.assertEqual(run("help", *words).stdout, run(*words, "--help").stdout)
+        self.assertIn("--port N", run("serve", "--help").stdout)
+        self.assertEqual(run().returncode, 2)
+
+
+class Run(unittest.TestCase):
+    def test_answer(self):
+        plain = run("run", "--temperature", "0", "-i", PICTURE, "What shape is it?")
+        self.assertEqual(plain.returncode, 0, plain.stderr)
+        self.assertIn("cross", plain.stdout)
+        self.assertEqual(plain.stderr, "")
+        done = run("run", "--json", "--stats", "--temperature", "0", "-i", PICTURE, "What shape is it?")
+        answer = json.loads(done.stdout)
+        self.assertEqual(answer["answer"] + "\n", plain.stdout)
+        self.assertEqual(answer["finish"], "completed")
+        self.assertEqual(answer["usage"]["image_tokens"], 64)
+        self.assertEqual(answer["stats"]["images_encoded"], 1)
+        self.assertIn("tokens/s", done.stderr)
+
+    def test_max_tokens_and_seed(self):
+        arguments = ["run", "--json", "-n", "5", "--seed", "7", *RAMBLE, "hello"]
+        first, second = json.loads(run(*arguments).stdout), json.loads(run(*arguments).stdout)
+        self.assertEqual(first["answer"], second["answer"])
+        self.assertEqual(first["usage"]["output_tokens"], 5)
+        self.assertEqual(first["finish"], "incomplete")
+
+    def test_interrupt(self):
+        process = subprocess.Popen([ocellus, "run", "--seed", "3", *RAMBLE, "hello"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        self.assertNotEqual(process.stdout.read(1), b"")
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        _, stderr = process.communicate(timeout=TIMEOUT_S)
+        self.assertEqual(process.returncode, 130, stderr)
+        self.assertEqual(stderr, b"ocellus: interrupted\n")
+        limit_s = 10 if os.environ.get("OCELLUS_SANITIZE") else 1
+        self.assertLess(time.monotonic() - sent, limit_s)
+
+    def test_full_disk(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([ocellus, "inspect", "gguf", MODEL], stdout=full, stderr=subprocess.PIPE, timeout=TIMEOUT_S)
+        self.assertEqual(done.returncode, 1, done.stderr)
+
+
+class Inspect(unittest.TestCase):
+    def test_gguf(self):
+        description = json.loads(run("inspect", "gguf", MODEL).stdout)
+        self.assertEqual(description["version"], 3)
+        self.assertEqual(description["metadata"]["general.architecture"], "llama")
+        self.assertEqual(description["metadata"]["tokenizer.ggml.tokens"]["n"], 1536)
+        tensors = {tensor["name"]: tensor for tensor in description["tensors"]}
+        self.assertEqual(tensors["token_embd.weight"]["shape"], [1536, 256])
+        self.assertEqual(tensors["token_embd.weight"]["type"].lower(), "f16")
+        self.assertEqual(tensors["token_embd.weight"]["size_bytes"], 1536 * 256 * 2)
+        full = json.loads(run("inspect", "gguf", "--full", MODEL).stdout)
+        self.assertEqual(len(full["metadata"]["tokenizer.ggml.tokens"]), 1536)
+
+    def test_tokens(self):
+        text = " A red cross, \u00fcber 12\n\u2603 </s>"
+        ids = json.loads(run("inspect", "tokens", "-m", MODEL, "--no-bos", "--text", text).stdout)["ids"]
+        with_bos = json.loads(run("inspect", "tokens", "-m", MODEL, "--bos", "--text", text).stdout)["ids"]
+        self.assertEqual(with_bos, [1] + ids)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as f:
+            f.write(text)
+            f.flush()
+            from_file = run("inspect", "tokens", "-m", MODEL, "--no-bos", "--file", f.name)
+        self.assertEqual(json.loads(from_file.stdout)["ids"], ids)
+        back = run("inspect", "detok", "-m", MODEL, "--ids", ",".join(map(str, ids)))
+        self.assertEqual(back.stdout.lstrip(" "), text.lstrip(" "))
+        self.assertNotIn(2, ids)
+        special = run("inspect", "tokens", "-m", MODEL, "--special", "--text", text)
+        self.assertIn(2, json.loads(special.stdout)["ids"])
+
+    def test_image(self):
+        rgb = json.loads(run("inspect", "image", "--image", PICTURE, "--stage", "rgb").stdout)
+        self.assertEqual(len(rgb["shape"]), 3)
+        self.assertEqual(rgb["shape"][2], 3)
+        arguments = ["inspect", "image", "--mmproj", MMPROJ, "--image", PICTURE, "--stage"]
+        pixels = json.loads(run(*arguments, "pixels").stdout)
+        self.assertEqual(pixels["shape"], [1, 3, 112, 112])
+        rows = json.loads(run(*arguments, "rows").stdout)
+        self.assertEqual(rows["shape"], [64, 256])
+        self.assertEqual(json.loads(run(*arguments, "features").stdout)["shape"], [64, 192])
+        with tempfile.NamedTemporaryFile() as f:
+            self.assertEqual(run(*arguments, "pixels", "--out", f.name).returncode, 0)
+            again = run("inspect", "image", "--mmproj", MMPROJ, "--pixels", f.name, "--shape", "1,3,112,112",
+                        "--stage", "rows")
+        self.assertEqual(json.loads(again.stdout), rows)
+
+
+class Bench(unittest.TestCase):
+    def test_keys(self):
+        done = run("bench", "-p", "16", "-n", "8", "-r", "2", "--image", PICTURE, "--streams", "1,5", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        figures = json.loads(done.stdout)
+        for key in ("prefill_tps", "decode_tps", "image_decode_ms", "preprocess_ms", "encode_ms", "ttft_ms", "rss_mb"):
+            self.assertGreater(figures[key], 0, key)
+        for streams in ("1", "5"):
+            self.assertGreater(figures["streams"][streams]["aggregate_tps"], 0)
+            self.assertGreater(figures["streams"][streams]["itl_p99_ms"], 0)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: cli.py OCELLUS")
+    ocellus = os.path.abspath(sys.argv.pop())
+    unittest.main(verbosity=2)
