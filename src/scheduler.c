@@ -287,7 +287,7 @@ static void scheduler_encode(struct scheduler *s, double budget_ms) {
             j = s->run[i];
     if (!j)
         return;
-    double start = clock_ms(), last = start, layer_ms = 0;
+    double start = clock_ms(), last = start, longest_ms = 0; // of a layer
     do {
         struct err err = {0};
         if (!job_encode_layer(j, &err)) {
@@ -295,9 +295,10 @@ static void scheduler_encode(struct scheduler *s, double budget_ms) {
             return;
         }
         double now = clock_ms();
-        layer_ms = now - last;
+        if (now - last > longest_ms)
+            longest_ms = now - last;
         last = now;
-    } while (job_is_running(j, JOB_ENCODING) && last - start + layer_ms <= budget_ms);
+    } while (job_is_running(j, JOB_ENCODING) && last - start + longest_ms <= budget_ms);
 }
 
 struct step_watch { // what a forward asks between layers

@@ -36,7 +36,7 @@ void vision_close(struct vision *v);
 size_t vision_n_embd(const struct vision *v);     // width of a row
 size_t vision_max_tokens(const struct vision *v); // most rows of one picture
 const char *vision_hash(
-    const struct vision *v); // SHA-256 hex of the mmproj's metadata and tensor directory: part of a cache key
+    const struct vision *v); //
 const struct vision_options *vision_limits(const struct vision *v); // with the defaults filled in
 
 // Any thread. Checks magic bytes, header and limits before any pixel is allocated: ERR_IMAGE_UNSUPPORTED,
