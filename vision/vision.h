@@ -35,8 +35,9 @@ void vision_close(struct vision *v);
 
 size_t vision_n_embd(const struct vision *v);     // width of a row
 size_t vision_max_tokens(const struct vision *v); // most rows of one picture
-const char *vision_hash(
-    const struct vision *v); //
+// Identity of the mmproj file, for cache keys: SHA-256 hex of its metadata, tensor directory, size and a sample
+// of each tensor.
+const char *vision_hash(const struct vision *v);
 const struct vision_options *vision_limits(const struct vision *v); // with the defaults filled in
 
 // Any thread. Checks magic bytes, header and limits before any pixel is allocated: ERR_IMAGE_UNSUPPORTED,

@@ -2,9 +2,9 @@
 //
 //   x = [class; patches W^T + b] + position          x [n_rows, n_embd], class row first
 //   x = LN(x)                                        where the file has pre_ln
-//   x = x + Wo attention(LN1(x)) + bo                n_head heads, all rows see all rows, scale
-//   1/sqrt(head_dim) x = x + W2 act(W1 LN2(x) + b1) + b2              for each stored block features = x
-//   without the class row               no LN after the last block
+//   x = x + Wo attention(LN1(x)) + bo                n_head heads, all rows see all rows, scale 1/sqrt(head_dim)
+//   x = x + W2 act(W1 LN2(x) + b1) + b2              for each stored block
+//   features = x without the class row               no LN after the last block
 //
 // Sources: Radford et al. 2021 (CLIP); Hugging Face CLIPVisionTransformer and LlavaModel.get_image_features,
 // which takes hidden_states[-2]: files store the blocks up to there.

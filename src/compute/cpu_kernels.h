@@ -21,8 +21,7 @@ enum {
 struct dot {
     float *y;         // rows y_stride floats apart
     const uint8_t *w; // of the weight's type, rows w_stride bytes apart
-    const uint8_t
-        *x; // f32 for f32, f16 and bf16 weights, else the type's 8-bit activations; x_stride in bytes
+    const uint8_t *x; // f32, for quantised weights the type's 8-bit activations; rows x_stride bytes apart
     size_t y_stride, w_stride, x_stride;
     size_t n_rows, n_out, n_in;
     const float *bias; // NULL = none

@@ -147,7 +147,7 @@ static bool read_key(struct gguf *g, size_t i, struct err *err) {
     uint32_t type;
     if (!take_string(g, &key->name))
         return err_set(err, ERR_MODEL, "%s: key %zu: its name goes past the end of the file (%zu bytes)",
-                       g->label, i + 1, g->n_keys, g->size_bytes);
+                       g->label, i + 1, g->size_bytes);
     if (!take(g, &type, sizeof type))
         return err_key_cut(g, key, err);
     if (type > GGUF_F64)

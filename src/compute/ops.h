@@ -86,19 +86,17 @@ struct ops {
     void (*rope)(struct ops *o, float *x, size_t stride, const int32_t *positions, const float *freqs,
                  size_t n_rows, size_t n_head, size_t head_dim, size_t n_rot);
 
-    // dst rows of dst_type = src rows [n_rows, n] f32 (how keys and values enter the cache); strides in
-    // elements.
+    // dst rows of dst_type = src rows [n_rows, n] f32 (how keys and values enter the cache); strides in elements.
     void (*convert_rows)(struct ops *o, void *dst, enum tensor_type dst_type, size_t dst_stride,
                          const float *src, size_t src_stride, size_t n_rows, size_t n);
 
-    // out = softmax(scale q k^T, masked) v for each part; grouped queries: head h uses kv head h / (n_head /
-    // n_head_kv).
+    // out = softmax(scale q k^T, masked) v for each part; head h uses kv head h / (n_head / n_head_kv).
     void (*attention)(struct ops *o, const struct attn *a);
 
-    void (*activate)(struct ops *o, float *x, enum act act, size_t n); // in place
-    void (*activate_mul)(struct ops *o, float *y, const float *gate, const float *up, enum act act,
-                         size_t n);                                 // y = act(gate) up
-    void (*add)(struct ops *o, float *y, const float *x, size_t n); // y += x
+    // In place; y = act(gate) up; y += x.
+    void (*activate)(struct ops *o, float *x, enum act act, size_t n);
+    void (*activate_mul)(struct ops *o, float *y, const float *gate, const float *up, enum act act, size_t n);
+    void (*add)(struct ops *o, float *y, const float *x, size_t n);
 
     void (*close)(struct ops *o);
 };
@@ -109,8 +107,7 @@ size_t weight_n_out(const struct weight *w);
 
 struct cpu_options {
     size_t n_threads; // 0 = one a processor
-    const char
-        *isa; // "ref", "avx2", "avx512"; NULL = the environment's OCELLUS_CPU, else the best this machine has
+    const char *isa; // "ref", "avx2", "avx512"; NULL = OCELLUS_CPU of the environment, else the best there is
 };
 
 // Returns new backend; ERR_INVALID_VALUE when the machine lacks the instruction set asked for.

@@ -9,6 +9,7 @@
 
 static_assert(sizeof(struct q8_0) == 34 && sizeof(struct q4_0) == 18, "blocks are packed");
 static_assert(sizeof(struct q4_k) == 144 && sizeof(struct q6_k) == 210, "blocks are packed");
+static_assert(sizeof(struct a32) == 36 && sizeof(struct a256) == 292, "blocks are packed");
 
 static float bits_to_f32(uint32_t bits) {
     float value;

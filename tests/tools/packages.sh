@@ -26,9 +26,10 @@ packages_install() {
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Configures (the first time) and builds one preset.
+# Configures (the first time) and builds one preset, or only the targets named after it.
 preset_build() {
     local preset=$1
+    shift
     [[ -f build/$preset/build.ninja ]] || cmake --preset "$preset" >/dev/null
-    cmake --build --preset "$preset"
+    cmake --build --preset "$preset" ${1+--target "$@"}
 }
