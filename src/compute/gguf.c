@@ -8,8 +8,8 @@
 // A string is a u64 length and its bytes; everything is little-endian and packed. Source: the GGUF
 // specification (ggml docs/gguf.md); version 2 differs from 3 only in having no big-endian form.
 //
-// No length is used before it is compared with the bytes left, and a table is allocated only when the file
-// is long enough to hold that many entries.
+// No length is used before it is compared with the bytes left, and a table is allocated for no more entries
+// than the file is long enough to hold.
 #include "compute/gguf.h"
 #include "base/mem.h"
 #include "compute/quant.h"
@@ -182,13 +182,21 @@ static int compare_tensors(const void *a, const void *b) {
     return strcmp((*tensor_a)->name, (*tensor_b)->name);
 }
 
+// Entries to allocate for n announced ones: the bytes left hold no more than this, and reading the one after
+// them fails by name.
+static size_t table_entries(const struct gguf *g, uint64_t n, size_t entry_bytes_min) {
+    size_t max = bytes_left(g) / entry_bytes_min + 1;
+    return n < max ? n : max;
+}
+
 static bool read_keys(struct gguf *g, uint64_t n, struct err *err) {
-    if (n > bytes_left(g) / KEY_BYTES_MIN)
+    if (n > g->size_bytes)
         return err_set(err, ERR_MODEL, "%s: %" PRIu64 " keys in a file of %zu bytes", g->label, n,
                        g->size_bytes);
-    g->keys = try_malloc_array(n, sizeof *g->keys, g->label, err);
-    g->key_strings = try_malloc_array(n, sizeof *g->key_strings, g->label, err);
-    g->keys_by_name = try_malloc_array(n, sizeof *g->keys_by_name, g->label, err);
+    size_t table = table_entries(g, n, KEY_BYTES_MIN);
+    g->keys = try_malloc_array(table, sizeof *g->keys, g->label, err);
+    g->key_strings = try_malloc_array(table, sizeof *g->key_strings, g->label, err);
+    g->keys_by_name = try_malloc_array(table, sizeof *g->keys_by_name, g->label, err);
     if (!g->keys || !g->key_strings || !g->keys_by_name)
         return false;
     for (size_t i = 0; i < n; i++) {
@@ -338,12 +346,13 @@ static bool place_tensor(const struct gguf *g, struct tensor *t, size_t data_at,
 static bool read_tensors(struct gguf *g, uint64_t n, struct err *err) {
     bool ok = false;
     uint64_t *offsets = NULL;
-    if (n > bytes_left(g) / TENSOR_BYTES_MIN)
-        return err_set(err, ERR_MODEL, "%s: %" PRIu64 " tensors, %zu bytes left in the file", g->label, n,
-                       bytes_left(g));
-    g->tensors = try_malloc_array(n, sizeof *g->tensors, g->label, err);
-    g->tensors_by_name = try_malloc_array(n, sizeof *g->tensors_by_name, g->label, err);
-    offsets = try_malloc_array(n, sizeof *offsets, g->label, err);
+    if (n > g->size_bytes)
+        return err_set(err, ERR_MODEL, "%s: %" PRIu64 " tensors in a file of %zu bytes", g->label, n,
+                       g->size_bytes);
+    size_t table = table_entries(g, n, TENSOR_BYTES_MIN);
+    g->tensors = try_malloc_array(table, sizeof *g->tensors, g->label, err);
+    g->tensors_by_name = try_malloc_array(table, sizeof *g->tensors_by_name, g->label, err);
+    offsets = try_malloc_array(table, sizeof *offsets, g->label, err);
     if (!g->tensors || !g->tensors_by_name || !offsets)
         goto fail;
     g->n_tensors = n;
