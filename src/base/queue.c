@@ -1,9 +1,9 @@
 #include "base/queue.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct queue {
     pthread_mutex_t lock;
@@ -18,11 +18,7 @@ struct queue *queue_create(size_t capacity) {
     q->items = xcalloc(capacity, sizeof *q->items);
     q->capacity = capacity;
     pthread_mutex_init(&q->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&q->filled, &attr);
-    pthread_condattr_destroy(&attr);
+    clock_cond_init(&q->filled);
     return q;
 }
 
@@ -48,14 +44,7 @@ bool queue_push(struct queue *q, void *item) {
 }
 
 void *queue_pop(struct queue *q, int timeout_ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = clock_deadline(timeout_ms);
     pthread_mutex_lock(&q->lock);
     int rc = 0;
     while (q->n == 0 && !q->closed && timeout_ms != 0 && rc == 0)

@@ -64,11 +64,7 @@ struct ask *ask_submit(struct assistant *a, struct scheduler *s, struct request 
     k->progress.type = EVENT_DONE; // none yet
     buf_init(&k->text, 0);
     pthread_mutex_init(&k->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&k->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    clock_cond_init(&k->changed);
     k->job = scheduler_submit(s, request, ask_on_event, k, err);
     if (!k->job) {
         ask_destroy(k);
@@ -78,14 +74,7 @@ struct ask *ask_submit(struct assistant *a, struct scheduler *s, struct request 
 }
 
 void ask_wait(struct ask *k, int timeout_ms, struct ask_news *news) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = clock_deadline(timeout_ms);
     pthread_mutex_lock(&k->lock);
     while (!k->has_news && pthread_cond_timedwait(&k->changed, &k->lock, &until) == 0)
         ;
