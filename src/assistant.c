@@ -206,32 +206,24 @@ bool job_prepare(struct job *j, struct err *err) {
 
 // Moves on to the next picture whose rows are not there yet, or to the prefill. Pictures that lie in the
 // cached prefix need no rows.
-static bool job_next_image(struct job *j, struct err *err) {
+static void job_next_image(struct job *j) {
+    size_t n = j->n_images - j->first_image;
     for (; j->at_image < j->n_images; j->at_image++) {
-        struct image *image = j->images[j->at_image];
-        const float *rows = image_rows(image);
-        if (rows) {
-            llm_prompt_set_image_rows(j->prompt, j->at_image, rows);
-            continue;
+        const float *rows = image_rows(j->images[j->at_image]);
+        if (!rows) {
+            j->state = JOB_ENCODING;
+            job_emit_progress(j, STAGE_ENCODING, j->at_image - j->first_image, n);
+            return;
         }
-        struct vision_image *prepared = image_take_prepared(image);
-        if (!prepared) // another job took the pixels and was cancelled: decode again
-            return image_prepare(image, err) && job_next_image(j, err);
-        j->state = JOB_ENCODING;
-        j->encode = vision_encode_create(j->assistant->vision, prepared, err);
-        if (!j->encode)
-            return false;
-        job_emit_progress(j, STAGE_ENCODING, j->at_image - j->first_image, j->n_images - j->first_image);
-        return true;
+        llm_prompt_set_image_rows(j->prompt, j->at_image, rows);
     }
-    if (j->n_images > j->first_image)
-        job_emit_progress(j, STAGE_ENCODING, j->n_images - j->first_image, j->n_images - j->first_image);
+    if (n > 0)
+        job_emit_progress(j, STAGE_ENCODING, n, n);
     j->state = JOB_PREFILL;
     job_emit_progress(j, STAGE_PREFILL, j->n_prefix, j->usage.input_tokens);
-    return true;
 }
 
-bool job_start(struct job *j, struct llm_seq *seq, struct err *err) {
+void job_start(struct job *j, struct llm_seq *seq) {
     j->seq = seq;
     j->n_prefix = j->n_prefilled = llm_seq_match(seq, j->prompt);
     llm_seq_truncate(seq, j->n_prefix);
@@ -245,10 +237,28 @@ bool job_start(struct job *j, struct llm_seq *seq, struct err *err) {
     }
     j->at_image = j->first_image;
     j->stats.images_cached = j->n_images; // less those that get encoded
-    return job_next_image(j, err);
+    job_next_image(j);
+}
+
+static bool job_begin_encode(struct job *j, struct err *err) {
+    struct image *image = j->images[j->at_image];
+    struct vision_image *prepared = image_take_prepared(image);
+    if (!prepared) { // a job that was cancelled since took the pixels with it: decode again
+        if (!image_prepare(image, err))
+            return false;
+        prepared = image_take_prepared(image);
+    }
+    j->encode = vision_encode_create(j->assistant->vision, prepared, err);
+    return j->encode != NULL;
 }
 
 bool job_encode_layer(struct job *j, struct err *err) {
+    if (!j->encode && image_rows(j->images[j->at_image])) { // another job has encoded it meanwhile
+        job_next_image(j);
+        return true;
+    }
+    if (!j->encode && !job_begin_encode(j, err))
+        return false;
     if (!vision_encode_step(j->encode, 1, err))
         return false;
     size_t done, total;
@@ -266,7 +276,8 @@ bool job_encode_layer(struct job *j, struct err *err) {
     j->encode = NULL;
     j->stats.images_encoded++;
     j->stats.images_cached--;
-    return job_next_image(j, err);
+    job_next_image(j);
+    return true;
 }
 
 struct llm_rows job_rows(const struct job *j, size_t max_rows) {

@@ -76,7 +76,7 @@ void job_destroy(struct job *j);
 bool job_prepare(struct job *j, struct err *err);
 
 // Gives the job a sequence: keeps the prefix that is cached there, then JOB_ENCODING or JOB_PREFILL.
-bool job_start(struct job *j, struct llm_seq *seq, struct err *err);
+void job_start(struct job *j, struct llm_seq *seq);
 
 // JOB_ENCODING: one layer of the picture at hand; moves on to the next picture or to JOB_PREFILL.
 bool job_encode_layer(struct job *j, struct err *err);

@@ -250,9 +250,7 @@ static bool scheduler_start(struct scheduler *s, struct job *j) {
         return false;
     slot->job = j;
     slot->last_used = s->n_steps;
-    struct err err = {0};
-    if (!job_start(j, slot->seq, &err))
-        scheduler_fail(s, j, &err);
+    job_start(j, slot->seq);
     return true;
 }
 
@@ -278,8 +276,8 @@ static bool job_is_running(const struct job *j, enum job_state state) {
     return j->state == state && !atomic_load(&j->paused) && !atomic_load(&j->cancelled);
 }
 
-// Encodes for at most budget_ms, at least one layer, of the oldest picture under way; stops early on a
-// cancel.
+// Encodes for at most budget_ms, at least one layer, of the oldest picture under way; stops early on a cancel.
+// One picture at a time: who needs the same one comes later and finds it done.
 static void scheduler_encode(struct scheduler *s, double budget_ms) {
     struct job *j = NULL;
     for (size_t i = 0; i < s->n_run && !j; i++)

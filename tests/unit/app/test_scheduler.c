@@ -116,6 +116,18 @@ static void test_picture_and_follow_up(struct rig *rig) {
     CHECK(!c.stages[STAGE_ENCODING] || c.end.stats.images_encoded == 0);
 }
 
+// The same new picture asked about twice at once is encoded once.
+static void test_single_flight(struct rig *rig) {
+    struct asked a, b;
+    ask(rig, &a, "samples/demo/samples/number-15.png", "Read the number.", NULL, 0);
+    ask(rig, &b, "samples/demo/samples/number-15.png", "What is in the picture?", NULL, 0);
+    wait_for(&a, false);
+    wait_for(&b, false);
+    CHECK(a.end.finish == FINISH_COMPLETED && b.end.finish == FINISH_COMPLETED);
+    CHECK(a.end.stats.images_encoded + b.end.stats.images_encoded == 1);
+    CHECK(a.end.stats.images_cached + b.end.stats.images_cached == 1);
+}
+
 // Four at once: the same bytes as alone, and they overlap in time.
 static void test_streams_equal_solo(struct rig *rig) {
     static const char *const questions[] = {"What can you do?", "Describe the picture.", "Who are you?",
@@ -235,6 +247,7 @@ int main(void) {
     rig.scheduler = scheduler_create(rig.assistant, &rig.config, rig.workers, &err);
     CHECK(rig.scheduler);
     test_picture_and_follow_up(&rig);
+    test_single_flight(&rig);
     test_streams_equal_solo(&rig);
     test_cancel(&rig);
     test_limits(&rig);
