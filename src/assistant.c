@@ -44,10 +44,14 @@ void job_destroy(struct job *j) {
 }
 
 static void job_emit_progress(struct job *j, enum stage stage, size_t done, size_t total) {
+    size_t n_computed = j->n_prefilled - j->n_prefix;
+    double ms_per_row =
+        n_computed > 0 ? j->prefill_ms / (double)n_computed : 0; // unknown before the first chunk
     j->emit(j->ud, &(struct event){.type = EVENT_PROGRESS,
                                    .stage = stage,
                                    .done = done,
                                    .total = total,
+                                   .eta_ms = ms_per_row * (double)(total - done),
                                    .queue_position = stage == STAGE_QUEUED ? j->queue_position : 0});
 }
 
