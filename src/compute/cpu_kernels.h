@@ -12,10 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    DOT_TYPES = TENSOR_BF16 + 1,
-    ATTN_KEYS = 64, // keys that attention takes at a time
-};
+enum { ATTN_KEYS = 64 }; // keys that attention takes at a time
 
 // y[n_rows, n_out] = x[n_rows, n_in] w[n_out, n_in]^T + bias[n_out], or added to y.
 struct dot {
@@ -48,7 +45,7 @@ struct cpu_kernels {
     const char *name;
     const char *blas_core; // the OpenBLAS kernels that suit, NULL = its own choice
 
-    void (*dot[DOT_TYPES])(const struct dot *d); // by the weight's type
+    void (*dot[TENSOR_TYPES])(const struct dot *d); // by the weight's type
 
     // Rows of f32 as the 8-bit activations of types with blocks of 32 and of 256; n is a multiple of those.
     void (*quantise_a32)(void *y, const float *x, size_t n);

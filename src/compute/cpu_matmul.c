@@ -40,8 +40,9 @@ struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum wei
     (void)o;
     const struct quant_traits *traits = quant_traits(t->type);
     if (!traits) {
-        err_set(err, ERR_MODEL, "%s: type %s, want one of f32, f16, bf16, q8_0, q4_0, q4_K, q6_K", t->name,
-                quant_type_name(t->type));
+        char list[QUANT_TYPE_LIST_SIZE];
+        err_set(err, ERR_MODEL, "%s: type %s, want one of %s", t->name, quant_type_name(t->type),
+                quant_type_list(list));
         return NULL;
     }
     if (t->n_dims < 2 || t->n_dims > TENSOR_DIMS_MAX) {

@@ -1,7 +1,7 @@
 // The CPU's inner loops in plain C: the definition of right. Sums are in double, so that every faster
 // kernel is measured against a value nearer to the truth than its own.
 #include "compute/cpu_kernels.h"
-#include "compute/quant.h"
+#include "compute/quant_blocks.h"
 
 #include <math.h>
 
@@ -92,21 +92,20 @@ static void ref_dot(const struct dot *d, enum tensor_type type) {
     const struct quant_traits *traits = quant_traits(type);
     for (size_t r = 0; r < d->n_rows; r++)
         for (size_t out = 0; out < d->n_out; out++)
-            dot_store(d, r, out, traits->dot(d->w + out * d->w_stride, d->x + r * d->x_stride, d->n_in));
+            dot_store(d, r, out,
+                      quant_dot(traits, d->w + out * d->w_stride, d->x + r * d->x_stride, d->n_in));
 }
 
 // The table's functions have no argument for the type.
-#define REF_DOT(name, type)                                                                                  \
+#define REF_DOT(type, name, ...)                                                                             \
     static void ref_dot_##name(const struct dot *d) {                                                        \
-        ref_dot(d, type);                                                                                    \
+        ref_dot(d, TENSOR_##type);                                                                           \
     }
-REF_DOT(f32, TENSOR_F32)
-REF_DOT(f16, TENSOR_F16)
-REF_DOT(bf16, TENSOR_BF16)
-REF_DOT(q8_0, TENSOR_Q8_0)
-REF_DOT(q4_0, TENSOR_Q4_0)
-REF_DOT(q4_k, TENSOR_Q4_K)
-REF_DOT(q6_k, TENSOR_Q6_K)
+#define REF_ROW(type, name, ...) [TENSOR_##type] = ref_dot_##name,
+REF_DOT(F32, f32)
+REF_DOT(F16, f16)
+REF_DOT(BF16, bf16)
+QUANT_BLOCK_TYPES(REF_DOT)
 
 void cpu_kernels_ref(struct cpu_kernels *k) {
     *k = (struct cpu_kernels){
@@ -114,10 +113,7 @@ void cpu_kernels_ref(struct cpu_kernels *k) {
         .dot = {[TENSOR_F32] = ref_dot_f32,
                 [TENSOR_F16] = ref_dot_f16,
                 [TENSOR_BF16] = ref_dot_bf16,
-                [TENSOR_Q8_0] = ref_dot_q8_0,
-                [TENSOR_Q4_0] = ref_dot_q4_0,
-                [TENSOR_Q4_K] = ref_dot_q4_k,
-                [TENSOR_Q6_K] = ref_dot_q6_k},
+                QUANT_BLOCK_TYPES(REF_ROW)},
         .quantise_a32 = quant_a32,
         .quantise_a256 = quant_a256,
         .f32_to_f16 = ref_f32_to_f16,

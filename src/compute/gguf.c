@@ -288,21 +288,9 @@ static bool read_tensor_type(struct gguf *g, struct tensor *t, struct err *err) 
     t->type = (enum tensor_type)type;
     if (quant_traits(t->type))
         return true;
-    char supported[96] = "";
-    size_t len = 0;
-    for (int id = 0; id <= TENSOR_BF16; id++) {
-        const struct quant_traits *traits = quant_traits((enum tensor_type)id);
-        if (!traits || len + strlen(traits->name) + 3 > sizeof supported)
-            continue;
-        if (len > 0) {
-            memcpy(supported + len, ", ", 2);
-            len += 2;
-        }
-        memcpy(supported + len, traits->name, strlen(traits->name) + 1);
-        len += strlen(traits->name);
-    }
+    char list[QUANT_TYPE_LIST_SIZE];
     return err_set(err, ERR_MODEL, "%s: %s: type %" PRIu32 " (%s), want one of %s", g->label, t->name, type,
-                   quant_type_name(t->type), supported);
+                   quant_type_name(t->type), quant_type_list(list));
 }
 
 // Where t's data lies is known once the directory's end is: until then t->data is NULL and *offset waits.

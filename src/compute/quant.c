@@ -1,14 +1,14 @@
-// Plain C conversions of every type of weight: the definition that the kernels are measured against.
-// Layouts: ggml's block formats (ggml-common.h) as GGUF files carry them.
+// The table of weight types and plain C conversions and dot products over it: the definition that the kernels
+// are measured against.
 #include "compute/quant.h"
 #include "base/mem.h"
+#include "compute/quant_blocks.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-static_assert(sizeof(struct q8_0) == 34 && sizeof(struct q4_0) == 18, "blocks are packed");
-static_assert(sizeof(struct q4_k) == 144 && sizeof(struct q6_k) == 210, "blocks are packed");
 static_assert(sizeof(struct a32) == 36 && sizeof(struct a256) == 292, "blocks are packed");
 
 static float bits_to_f32(uint32_t bits) {
@@ -64,146 +64,18 @@ static void bf16_dequantise(float *y, const void *w, size_t n) {
         y[i] = bits_to_f32((uint32_t)bits[i] << 16);
 }
 
-static void q8_0_dequantise(float *y, const void *w, size_t n) {
-    const struct q8_0 *b = w;
-    for (size_t k = 0; k < n / 32; k++) {
-        float d = f16_to_f32(b[k].d);
-        for (size_t i = 0; i < 32; i++)
-            *y++ = d * b[k].qs[i];
-    }
-}
-
-static void q4_0_dequantise(float *y, const void *w, size_t n) {
-    const struct q4_0 *b = w;
-    for (size_t k = 0; k < n / 32; k++, y += 32) {
-        float d = f16_to_f32(b[k].d);
-        for (size_t i = 0; i < 16; i++) {
-            y[i] = d * (float)((b[k].qs[i] & 15) - 8);
-            y[i + 16] = d * (float)((b[k].qs[i] >> 4) - 8);
-        }
-    }
-}
-
-// Groups 0-3: the low 6 bits of bytes g (scale) and g + 4 (min). Groups 4-7: 4 bits each in byte g + 4, and
-// the top 2 bits of the bytes of group g - 4.
-static void q4_k_group(const struct q4_k *b, size_t g, int *scale, int *min) {
-    const uint8_t *s = b->scales;
-    if (g < 4) {
-        *scale = s[g] & 63;
-        *min = s[g + 4] & 63;
-    } else {
-        *scale = (s[g + 4] & 15) | (s[g - 4] >> 6) << 4;
-        *min = s[g + 4] >> 4 | (s[g] >> 6) << 4;
-    }
-}
-
-static void q4_k_dequantise(float *y, const void *w, size_t n) {
-    const struct q4_k *b = w;
-    for (size_t k = 0; k < n / 256; k++)
-        for (size_t g = 0; g < 8; g++) {
-            int scale, min;
-            q4_k_group(&b[k], g, &scale, &min);
-            float d = f16_to_f32(b[k].d) * (float)scale, m = f16_to_f32(b[k].dmin) * (float)min;
-            const uint8_t *qs = b[k].qs + g / 2 * 32;
-            for (size_t i = 0; i < 32; i++)
-                *y++ = d * (float)(g % 2 ? qs[i] >> 4 : qs[i] & 15) - m;
-        }
-}
-
-// Each half of a block is four runs of 32: low bits in the low halves of ql[0..31] and ql[32..63], then in
-// their high halves; high bits in bits 2 run of qh.
-static void q6_k_dequantise(float *y, const void *w, size_t n) {
-    const struct q6_k *b = w;
-    for (size_t k = 0; k < n / 256; k++) {
-        float d = f16_to_f32(b[k].d);
-        for (size_t i = 0; i < 256; i++) {
-            size_t half = i / 128, run = i % 128 / 32, at = i % 32;
-            int low = b[k].ql[64 * half + 32 * (run % 2) + at] >> (run < 2 ? 0 : 4) & 15;
-            int high = b[k].qh[32 * half + at] >> (2 * run) & 3;
-            *y++ = d * b[k].scales[i / 16] * (float)((low | high << 4) - 32);
-        }
-    }
-}
-
-enum { DOT_STEP = 256 }; // values dequantised at a time; a multiple of every block
-
-static float dot_f32_activations(void (*dequantise)(float *, const void *, size_t), size_t value_bytes,
-                                 const void *w, const float *x, size_t n) {
-    float values[DOT_STEP];
-    double sum = 0;
-    for (size_t at = 0; at < n; at += DOT_STEP) {
-        size_t step = n - at < DOT_STEP ? n - at : DOT_STEP;
-        dequantise(values, (const char *)w + at * value_bytes, step);
-        for (size_t i = 0; i < step; i++)
-            sum += (double)values[i] * x[at + i];
-    }
-    return (float)sum;
-}
-
-static float f32_dot(const void *w, const void *x, size_t n) {
-    return dot_f32_activations(f32_dequantise, sizeof(float), w, x, n);
-}
-
-static float f16_dot(const void *w, const void *x, size_t n) {
-    return dot_f32_activations(f16_dequantise, sizeof(uint16_t), w, x, n);
-}
-
-static float bf16_dot(const void *w, const void *x, size_t n) {
-    return dot_f32_activations(bf16_dequantise, sizeof(uint16_t), w, x, n);
-}
-
-static float dot_a32(void (*dequantise)(float *, const void *, size_t), size_t block_bytes, const void *w,
-                     const struct a32 *x, size_t n) {
-    float values[32];
-    double sum = 0;
-    for (size_t k = 0; k < n / 32; k++) {
-        dequantise(values, (const char *)w + k * block_bytes, 32);
-        for (size_t i = 0; i < 32; i++)
-            sum += (double)values[i] * x[k].d * x[k].qs[i];
-    }
-    return (float)sum;
-}
-
-static float q8_0_dot(const void *w, const void *x, size_t n) {
-    return dot_a32(q8_0_dequantise, sizeof(struct q8_0), w, x, n);
-}
-
-static float q4_0_dot(const void *w, const void *x, size_t n) {
-    return dot_a32(q4_0_dequantise, sizeof(struct q4_0), w, x, n);
-}
-
-static float dot_a256(void (*dequantise)(float *, const void *, size_t), size_t block_bytes, const void *w,
-                      const struct a256 *x, size_t n) {
-    float values[256];
-    double sum = 0;
-    for (size_t k = 0; k < n / 256; k++) {
-        dequantise(values, (const char *)w + k * block_bytes, 256);
-        for (size_t i = 0; i < 256; i++)
-            sum += (double)values[i] * x[k].d * x[k].qs[i];
-    }
-    return (float)sum;
-}
-
-static float q4_k_dot(const void *w, const void *x, size_t n) {
-    return dot_a256(q4_k_dequantise, sizeof(struct q4_k), w, x, n);
-}
-
-static float q6_k_dot(const void *w, const void *x, size_t n) {
-    return dot_a256(q6_k_dequantise, sizeof(struct q6_k), w, x, n);
-}
+#define TRAITS(type, name, n_values, label)                                                                  \
+    [TENSOR_##                                                                                               \
+        type] = {label, n_values, sizeof(struct name), quant_##name##_dequantise, quant_##name##_unpack},
 
 const struct quant_traits *quant_traits(enum tensor_type type) {
-    static const struct quant_traits traits[TENSOR_BF16 + 1] = {
-        [TENSOR_F32] = {"f32", 1, sizeof(float), f32_dequantise, f32_dot},
-        [TENSOR_F16] = {"f16", 1, sizeof(uint16_t), f16_dequantise, f16_dot},
-        [TENSOR_BF16] = {"bf16", 1, sizeof(uint16_t), bf16_dequantise, bf16_dot},
-        [TENSOR_Q8_0] = {"q8_0", 32, sizeof(struct q8_0), q8_0_dequantise, q8_0_dot},
-        [TENSOR_Q4_0] = {"q4_0", 32, sizeof(struct q4_0), q4_0_dequantise, q4_0_dot},
-        [TENSOR_Q4_K] = {"q4_K", 256, sizeof(struct q4_k), q4_k_dequantise, q4_k_dot},
-        [TENSOR_Q6_K] = {"q6_K", 256, sizeof(struct q6_k), q6_k_dequantise, q6_k_dot},
-    };
+    static const struct quant_traits traits[TENSOR_TYPES] = {
+        [TENSOR_F32] = {"f32", 1, sizeof(float), f32_dequantise, NULL},
+        [TENSOR_F16] = {"f16", 1, sizeof(uint16_t), f16_dequantise, NULL},
+        [TENSOR_BF16] = {"bf16", 1, sizeof(uint16_t), bf16_dequantise, NULL},
+        QUANT_BLOCK_TYPES(TRAITS)};
     size_t id = (size_t)type;
-    return id <= TENSOR_BF16 && traits[id].name ? &traits[id] : NULL;
+    return id < TENSOR_TYPES && traits[id].name ? &traits[id] : NULL;
 }
 
 bool quant_row_bytes(enum tensor_type type, size_t n, size_t *out) {
@@ -213,12 +85,51 @@ bool quant_row_bytes(enum tensor_type type, size_t n, size_t *out) {
 
 const char *quant_type_name(enum tensor_type type) {
     static const char *const names[] = {
-        "f32",   "f16",    "q4_0", "q4_1", "q4_2", "q4_3",    "q5_0",   "q5_1",    "q8_0",  "q8_1",   "q2_K",
-        "q3_K",  "q4_K",   "q5_K", "q6_K", "q8_K", "iq2_xxs", "iq2_xs", "iq3_xxs", "iq1_s", "iq4_nl", "iq3_s",
-        "iq2_s", "iq4_xs", "i8",   "i16",  "i32",  "i64",     "f64",    "iq1_m",   "bf16",
+        "f32",      "f16",      "q4_0",    "q4_1",  "q4_2",       "q4_3",       "q5_0",       "q5_1",
+        "q8_0",     "q8_1",     "q2_K",    "q3_K",  "q4_K",       "q5_K",       "q6_K",       "q8_K",
+        "iq2_xxs",  "iq2_xs",   "iq3_xxs", "iq1_s", "iq4_nl",     "iq3_s",      "iq2_s",      "iq4_xs",
+        "i8",       "i16",      "i32",     "i64",   "f64",        "iq1_m",      "bf16",       "q4_0_4_4",
+        "q4_0_4_8", "q4_0_8_8", "tq1_0",   "tq2_0", "iq4_nl_4_4", "iq4_nl_4_8", "iq4_nl_8_8", "mxfp4",
     };
     size_t id = (size_t)type;
     return id < sizeof names / sizeof *names ? names[id] : "unknown";
+}
+
+const char *quant_type_list(char list[QUANT_TYPE_LIST_SIZE]) {
+    size_t len = 0;
+    for (int id = 0; id < TENSOR_TYPES; id++) {
+        const struct quant_traits *traits = quant_traits((enum tensor_type)id);
+        if (!traits)
+            continue;
+        int n = snprintf(list + len, QUANT_TYPE_LIST_SIZE - len, "%s%s", len ? ", " : "", traits->name);
+        assert(n > 0 && len + (size_t)n < QUANT_TYPE_LIST_SIZE);
+        len += (size_t)n;
+    }
+    return list;
+}
+
+enum { DOT_STEP = 256 }; // values dequantised at a time; a multiple of every block
+
+float quant_dot(const struct quant_traits *traits, const void *w, const void *x, size_t n) {
+    const float *f32 = x;
+    const struct a32 *a32 = x;
+    const struct a256 *a256 = x;
+    float values[DOT_STEP];
+    double sum = 0;
+    for (size_t at = 0; at < n; at += DOT_STEP) {
+        size_t step = n - at < DOT_STEP ? n - at : DOT_STEP;
+        traits->dequantise(values, (const char *)w + at / traits->block_n * traits->block_bytes, step);
+        for (size_t i = 0; i < step; i++) {
+            size_t k = at + i;
+            if (traits->block_n == 1)
+                sum += (double)values[i] * f32[k];
+            else if (traits->block_n == 32)
+                sum += (double)values[i] * a32[k / 32].d * a32[k / 32].qs[k % 32];
+            else
+                sum += (double)values[i] * a256[k / 256].d * a256[k / 256].qs[k % 256];
+        }
+    }
+    return (float)sum;
 }
 
 static float largest(const float *x, size_t n) {

@@ -16,11 +16,29 @@ enum tensor_type {
     TENSOR_F32 = 0,
     TENSOR_F16 = 1,
     TENSOR_Q4_0 = 2,
+    TENSOR_Q4_1 = 3,
+    TENSOR_Q5_0 = 6,
+    TENSOR_Q5_1 = 7,
     TENSOR_Q8_0 = 8,
+    TENSOR_Q2_K = 10,
+    TENSOR_Q3_K = 11,
     TENSOR_Q4_K = 12,
+    TENSOR_Q5_K = 13,
     TENSOR_Q6_K = 14,
+    TENSOR_IQ2_XXS = 16,
+    TENSOR_IQ2_XS = 17,
+    TENSOR_IQ3_XXS = 18,
+    TENSOR_IQ1_S = 19,
+    TENSOR_IQ4_NL = 20,
+    TENSOR_IQ3_S = 21,
+    TENSOR_IQ2_S = 22,
+    TENSOR_IQ4_XS = 23,
+    TENSOR_IQ1_M = 29,
     TENSOR_BF16 = 30,
+    TENSOR_MXFP4 = 39,
 };
+
+enum { TENSOR_TYPES = TENSOR_MXFP4 + 1 }; // ids are below this
 
 enum { TENSOR_DIMS_MAX = 4, TENSOR_NAME_SIZE = 64 };
 

@@ -12,10 +12,18 @@ static const struct type_case {
     double ref_limit, exact_limit;
     size_t n_in[2];
 } types[] = {
-    {TENSOR_F32, 1e-12, 1e-12, {37, 261}},  {TENSOR_F16, 1e-12, 1e-12, {37, 261}},
-    {TENSOR_BF16, 1e-12, 1e-12, {37, 261}}, {TENSOR_Q8_0, 1e-11, 1e-4, {32, 352}},
-    {TENSOR_Q4_0, 1e-11, 1e-4, {32, 352}},  {TENSOR_Q4_K, 1e-11, 1e-4, {256, 768}},
-    {TENSOR_Q6_K, 1e-11, 1e-4, {256, 768}},
+    {TENSOR_F32, 1e-12, 1e-12, {37, 261}},     {TENSOR_F16, 1e-12, 1e-12, {37, 261}},
+    {TENSOR_BF16, 1e-12, 1e-12, {37, 261}},    {TENSOR_Q8_0, 1e-11, 1e-4, {32, 352}},
+    {TENSOR_Q4_0, 1e-11, 1e-4, {32, 352}},     {TENSOR_Q4_1, 1e-11, 1e-4, {32, 352}},
+    {TENSOR_Q5_0, 1e-11, 1e-4, {32, 352}},     {TENSOR_Q5_1, 1e-11, 1e-4, {32, 352}},
+    {TENSOR_IQ4_NL, 1e-11, 1e-4, {32, 352}},   {TENSOR_MXFP4, 1e-11, 1e-4, {32, 352}},
+    {TENSOR_Q2_K, 1e-11, 2e-4, {256, 768}},    {TENSOR_Q3_K, 1e-11, 1e-4, {256, 768}},
+    {TENSOR_Q4_K, 1e-11, 2e-4, {256, 768}},    {TENSOR_Q5_K, 1e-11, 1e-4, {256, 768}},
+    {TENSOR_Q6_K, 1e-11, 2e-4, {256, 768}},    {TENSOR_IQ4_XS, 1e-11, 1e-4, {256, 768}},
+    {TENSOR_IQ2_XXS, 1e-11, 2e-4, {256, 768}}, {TENSOR_IQ2_XS, 1e-11, 1e-4, {256, 768}},
+    {TENSOR_IQ2_S, 1e-11, 2e-4, {256, 768}},   {TENSOR_IQ3_XXS, 1e-11, 1e-4, {256, 768}},
+    {TENSOR_IQ3_S, 1e-11, 2e-4, {256, 768}},   {TENSOR_IQ1_S, 1e-11, 1e-4, {256, 768}},
+    {TENSOR_IQ1_M, 1e-11, 2e-4, {256, 768}},
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
@@ -26,7 +34,51 @@ static uint16_t random_f16_bits(void) { // magnitudes 2^-7 .. 2^-2
     return (uint16_t)((random_u32() & 0x8000) | (0x2000 + random_u32() % 0x1400));
 }
 
-// Random blocks: any bits are legal weights once the scales are small finite numbers.
+static void set_f16(uint8_t *at, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits = random_f16_bits();
+        memcpy(at + 2 * i, &bits, sizeof bits);
+    }
+}
+
+// Gives a block small finite numbers where it holds floating-point ones.
+static void set_scales(enum tensor_type type, uint8_t *block) {
+    uint8_t *end = block + quant_traits(type)->block_bytes;
+    float f = random_f32();
+    uint16_t bits = random_f16_bits();
+    switch (type) {
+    case TENSOR_F32:
+        memcpy(block, &f, sizeof f);
+        break;
+    case TENSOR_BF16:
+        memcpy(block, (const char *)&f + 2, 2);
+        break;
+    case TENSOR_MXFP4: // e8m0
+        *block = (uint8_t)(118 + random_u32() % 8);
+        break;
+    case TENSOR_IQ1_M: // 4 bits in each of the last 4 u16
+        for (size_t i = 0; i < 4; i++)
+            end[2 * i - 7] = (uint8_t)((end[2 * i - 7] & 15) | (bits >> (4 * i) & 15) << 4);
+        break;
+    case TENSOR_Q2_K:
+        set_f16(end - 4, 2);
+        break;
+    case TENSOR_Q3_K:
+    case TENSOR_Q6_K:
+        set_f16(end - 2, 1);
+        break;
+    case TENSOR_Q4_1:
+    case TENSOR_Q5_1:
+    case TENSOR_Q4_K:
+    case TENSOR_Q5_K:
+        set_f16(block, 2);
+        break;
+    default:
+        set_f16(block, 1);
+    }
+}
+
+// Random blocks: any other bits are legal weights.
 static struct tensor random_weight(enum tensor_type type, size_t n_in, size_t n_out) {
     const struct quant_traits *traits = quant_traits(type);
     struct tensor t = {.type = type, .n_dims = 2, .ne = {n_in, n_out, 1, 1}};
@@ -36,21 +88,8 @@ static struct tensor random_weight(enum tensor_type type, size_t n_in, size_t n_
     uint8_t *data = malloc(t.size_bytes);
     for (size_t i = 0; i < t.size_bytes; i++)
         data[i] = (uint8_t)(random_u32() >> 11);
-    for (size_t i = 0; i < n_blocks; i++) {
-        uint8_t *block = data + i * traits->block_bytes;
-        uint16_t a = random_f16_bits(), b = random_f16_bits();
-        float f = random_f32();
-        if (type == TENSOR_F32)
-            memcpy(block, &f, sizeof f);
-        else if (type == TENSOR_BF16)
-            memcpy(block, (const char *)&f + 2, 2);
-        else if (type == TENSOR_Q6_K)
-            memcpy(block + traits->block_bytes - 2, &a, 2);
-        else
-            memcpy(block, &a, 2);
-        if (type == TENSOR_Q4_K)
-            memcpy(block + 2, &b, 2);
-    }
+    for (size_t i = 0; i < n_blocks; i++)
+        set_scales(type, data + i * traits->block_bytes);
     t.data = data;
     return t;
 }
@@ -82,9 +121,15 @@ static struct weight *weight_of(struct ops *o, const struct tensor *t, enum weig
     return w;
 }
 
+// The error of the first n_rows beside the power of all n_all rows: a value alone may be near 0 by cancelling.
 static void check_limit(const char *what, const struct ops *o, const struct tensor *t, size_t n_rows,
-                        const float *got, const float *want, double limit) {
-    double nmse = check_nmse(got, want, n_rows * t->ne[1]);
+                        size_t n_all, const float *got, const float *want, double limit) {
+    double power = 0, error = 0;
+    for (size_t i = 0; i < n_all * t->ne[1]; i++)
+        power += (double)want[i] * want[i] / (double)n_all;
+    for (size_t i = 0; i < n_rows * t->ne[1]; i++)
+        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]) / (double)n_rows;
+    double nmse = error / power;
     if (!(nmse <= limit)) {
         printf("%s, %s %s, %zu rows of %zu, %zu outputs: nmse %g, limit %g\n", o->name, t->name, what, n_rows,
                t->ne[0], t->ne[1], nmse, limit);
@@ -101,14 +146,14 @@ static void test_shape(struct ops *ref, struct ops *const *threads, const struct
     struct weight *w = weight_of(ref, &t, WEIGHT_ROWS_ANY);
     ref->matmul(ref, want, w, bias, x, MAX_COUNT, false);
     exact_matmul(ref, exact, w, bias, x, MAX_COUNT);
-    check_limit("against the exact sum", ref, &t, MAX_COUNT, want, exact, c->exact_limit);
+    check_limit("against the exact sum", ref, &t, MAX_COUNT, MAX_COUNT, want, exact, c->exact_limit);
     for (size_t i = 0; i < 3; i++) { // 1, 2 and 3 threads
         struct ops *o = threads[i];
         for (size_t n = 0; n < N_COUNTS; n++) {
             size_t n_rows = counts[n];
             memset(y, 0xff, size);
             o->matmul(o, y, w, bias, x, n_rows, false);
-            check_limit("against ref", o, &t, n_rows, y, want, c->ref_limit);
+            check_limit("against ref", o, &t, n_rows, MAX_COUNT, y, want, c->ref_limit);
             if (n == 0 && i == 0)
                 for (size_t r = 0; r < MAX_COUNT; r++)
                     o->matmul(o, one + r * n_out, w, bias, x + r * n_in, 1, false);
@@ -184,7 +229,8 @@ static void test_fixed(struct ops *ref, const char *isa) {
             want[k] += start[k];
         one->matmul(one, a, w, bias, x, N_ROWS, true);
         three->matmul(three, b, w, bias, x, N_ROWS, true);
-        check_limit("of fixed rows", one, &t, N_ROWS, a, want, fixed_types[i] == TENSOR_Q8_0 ? 1e-4 : 1e-10);
+        check_limit("of fixed rows", one, &t, N_ROWS, N_ROWS, a, want,
+                    fixed_types[i] == TENSOR_Q8_0 ? 1e-4 : 1e-10);
         CHECK(memcmp(a, b, n * sizeof *a) == 0);
         one->weight_release(one, w);
         free((void *)t.data);
@@ -213,13 +259,9 @@ static void test_extremes(struct ops *ref, const char *isa) {
         for (int pattern = 0; pattern < 3; pattern++) {
             static const uint8_t fills[] = {0x80, 0x7f, 0xff};
             const struct quant_traits *traits = quant_traits(t.type);
-            for (size_t b = 0; b < t.size_bytes; b++) { // all but the scales d and dmin
-                size_t at = b % traits->block_bytes;
-                bool is_scale =
-                    types[i].type == TENSOR_Q6_K ? at >= 208 : at < (t.type == TENSOR_Q4_K ? 4 : 2);
-                if (!is_scale)
-                    data[b] = fills[pattern];
-            }
+            memset(data, fills[pattern], t.size_bytes);
+            for (size_t b = 0; b < t.size_bytes; b += traits->block_bytes)
+                set_scales(t.type, data + b);
             float x[N_IN], got, want;
             for (int sign = -1; sign <= 1; sign += 2) {
                 for (size_t k = 0; k < N_IN; k++)

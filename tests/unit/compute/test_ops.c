@@ -299,8 +299,9 @@ static void test_weights(struct ops *o) {
 
     struct tensor t = good;
     memcpy(t.name, "blk.0.attn_q.weight", 20);
-    t.type = (enum tensor_type)6;
-    check_refused(o, t, "blk.0.attn_q.weight: type q5_0, want one of f32, f16, bf16, q8_0, q4_0, q4_K, q6_K");
+    t.type = (enum tensor_type)9;
+    check_refused(o, t,
+                  "blk.0.attn_q.weight: type q8_1, want one of f32, f16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_K");
     t = good;
     t.n_dims = 1;
     check_refused(o, t, "1 dimension");

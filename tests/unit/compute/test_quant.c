@@ -4,6 +4,8 @@
 #include "compute/gguf.h"
 #include "compute/quant.h"
 
+#include <unistd.h>
+
 static uint32_t f32_bits(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -47,9 +49,29 @@ static void test_traits(void) {
         const char *name;
         size_t n, bytes;
     } types[] = {
-        {TENSOR_F32, "f32", 3, 12},      {TENSOR_F16, "f16", 3, 6},     {TENSOR_BF16, "bf16", 3, 6},
-        {TENSOR_Q8_0, "q8_0", 64, 68},   {TENSOR_Q4_0, "q4_0", 64, 36}, {TENSOR_Q4_K, "q4_K", 512, 288},
+        {TENSOR_F32, "f32", 3, 12},
+        {TENSOR_F16, "f16", 3, 6},
+        {TENSOR_BF16, "bf16", 3, 6},
+        {TENSOR_Q8_0, "q8_0", 64, 68},
+        {TENSOR_Q4_0, "q4_0", 64, 36},
+        {TENSOR_Q4_1, "q4_1", 64, 40},
+        {TENSOR_Q5_0, "q5_0", 64, 44},
+        {TENSOR_Q5_1, "q5_1", 64, 48},
+        {TENSOR_IQ4_NL, "iq4_nl", 64, 36},
+        {TENSOR_MXFP4, "mxfp4", 64, 34},
+        {TENSOR_Q2_K, "q2_K", 512, 168},
+        {TENSOR_Q3_K, "q3_K", 512, 220},
+        {TENSOR_Q4_K, "q4_K", 512, 288},
+        {TENSOR_Q5_K, "q5_K", 512, 352},
         {TENSOR_Q6_K, "q6_K", 512, 420},
+        {TENSOR_IQ4_XS, "iq4_xs", 512, 272},
+        {TENSOR_IQ2_XXS, "iq2_xxs", 512, 132},
+        {TENSOR_IQ2_XS, "iq2_xs", 512, 148},
+        {TENSOR_IQ2_S, "iq2_s", 512, 164},
+        {TENSOR_IQ3_XXS, "iq3_xxs", 512, 196},
+        {TENSOR_IQ3_S, "iq3_s", 512, 220},
+        {TENSOR_IQ1_S, "iq1_s", 512, 100},
+        {TENSOR_IQ1_M, "iq1_m", 512, 112},
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const struct quant_traits *traits = quant_traits(types[i].type);
@@ -62,17 +84,30 @@ static void test_traits(void) {
     }
     size_t bytes;
     CHECK(!quant_row_bytes(TENSOR_F32, SIZE_MAX / 2, &bytes));
-    CHECK(!quant_row_bytes((enum tensor_type)6, 32, &bytes));
-    CHECK(!quant_traits((enum tensor_type)6) && !quant_traits((enum tensor_type)31));
+    CHECK(!quant_row_bytes((enum tensor_type)9, 32, &bytes));
+    CHECK(!quant_traits((enum tensor_type)9) && !quant_traits((enum tensor_type)31));
     CHECK(!quant_traits((enum tensor_type)UINT32_MAX));
-    CHECK_STR(quant_type_name((enum tensor_type)6), "q5_0");
+    CHECK_STR(quant_type_name((enum tensor_type)9), "q8_1");
     CHECK_STR(quant_type_name((enum tensor_type)UINT32_MAX), "unknown");
+    char list[QUANT_TYPE_LIST_SIZE];
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        CHECK(strstr(quant_type_list(list), types[i].name));
 }
 
-// Against the values beside the model.
+// Against the values beside the model. Those of most types lie in the folder beside the repository.
 static void test_golden(const char *type) {
     char path[128];
-    snprintf(path, sizeof path, "tests/golden/text/tiny-%s/model.gguf", type);
+    const char *root = "tests/golden/text";
+    snprintf(path, sizeof path, "%s/tiny-%s/case.json", root, type);
+    if (access(path, R_OK) != 0) {
+        root = "../shared/golden/text";
+        snprintf(path, sizeof path, "%s/tiny-%s/case.json", root, type);
+    }
+    if (access(path, R_OK) != 0) {
+        printf("%s: no golden values here\n", type);
+        return;
+    }
+    snprintf(path, sizeof path, "%s/tiny-%s/model.gguf", root, type);
     struct err err = {0};
     struct gguf *g = gguf_open(path, &err);
     CHECK_STR(err.msg, "");
@@ -80,7 +115,7 @@ static void test_golden(const char *type) {
         return;
     const struct tensor *t = gguf_find_tensor(g, "blk.0.ffn_down.weight");
     size_t size, n = t->ne[0] * t->ne[1];
-    snprintf(path, sizeof path, "tests/golden/text/tiny-%s/blk.0.ffn_down.f32", type);
+    snprintf(path, sizeof path, "%s/tiny-%s/blk.0.ffn_down.f32", root, type);
     float *want = check_read_file(path, &size), *got = malloc(n * sizeof *got);
     CHECK(size == n * sizeof *want);
     quant_traits(t->type)->dequantise(got, t->data, n);
@@ -116,12 +151,37 @@ static void test_golden(const char *type) {
             magnitude += fabs(xi * want[r * 512 + i]);
         }
         const void *acts = block_n == 1 ? (const void *)x : block_n == 32 ? (const void *)x32 : x256;
-        float dot = quant_traits(t->type)->dot((const char *)t->data + r * row_bytes, acts, 512);
+        float dot = quant_dot(quant_traits(t->type), (const char *)t->data + r * row_bytes, acts, 512);
         CHECK_NEAR(dot, sum, 1e-6 * magnitude);
     }
     free(want);
     free(got);
     gguf_close(g);
+}
+
+// Against the values of tests/reference/weight_types.py, for the types that no golden model has.
+static void test_blocks(enum tensor_type type) {
+    const struct quant_traits *traits = quant_traits(type);
+    char path[128];
+    size_t blocks_size, want_size;
+    snprintf(path, sizeof path, "tests/golden/blocks/%s.blocks", traits->name);
+    void *blocks = check_read_file(path, &blocks_size);
+    snprintf(path, sizeof path, "tests/golden/blocks/%s.f32", traits->name);
+    float *want = check_read_file(path, &want_size);
+    size_t n = blocks_size / traits->block_bytes * traits->block_n;
+    CHECK(n > 0 && blocks_size % traits->block_bytes == 0 && want_size == n * sizeof *want);
+    float *got = malloc(n * sizeof *got);
+    traits->dequantise(got, blocks, n);
+    size_t n_different = 0;
+    for (size_t i = 0; i < n; i++) // exact, for every step of theirs is
+        n_different += !(got[i] == want[i] || (isnan(got[i]) && isnan(want[i])));
+    if (n_different > 0) {
+        printf("%s: %zu of %zu values differ\n", traits->name, n_different, n);
+        check_failed++;
+    }
+    free(got);
+    free(want);
+    free(blocks);
 }
 
 static void test_activations(void) {
@@ -159,9 +219,16 @@ static void test_activations(void) {
 int main(void) {
     test_f16();
     test_traits();
-    static const char *const types[] = {"f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"};
+    static const char *const types[] = {"f16",    "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1",
+                                        "iq4_nl", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         test_golden(types[i]);
+    static const enum tensor_type without_model[] = {
+        TENSOR_MXFP4,   TENSOR_IQ2_XXS, TENSOR_IQ2_XS, TENSOR_IQ2_S,
+        TENSOR_IQ3_XXS, TENSOR_IQ3_S,   TENSOR_IQ1_S,  TENSOR_IQ1_M,
+    };
+    for (size_t i = 0; i < sizeof without_model / sizeof *without_model; i++)
+        test_blocks(without_model[i]);
     test_activations();
     return check_result();
 }
