@@ -1,4 +1,4 @@
-// Takes a run of characters, gives token ids: SentencePiece BPE.
+// Takes a run of characters, gives token ids: SentencePiece BPE and byte-level BPE.
 //
 // The run is cut into characters (a byte that is not valid UTF-8 counts as one). Then, again and again, the
 // adjacent pair whose joined text is the piece with the best score becomes one symbol, the leftmost first
@@ -6,7 +6,10 @@
 // <unk> where one of them is missing. Candidate pairs wait in a heap; a merge leaves stale ones behind, known
 // by their length when they come up: n characters cost O(n log n).
 //
-// Source: sentencepiece/src/bpe_model.cc, Model::SampleEncode without sampling.
+// Byte-level BPE begins with bytes instead, and a pair is one that the vocabulary lists as a merge, the first
+// listed before all others.
+//
+// Sources: sentencepiece/src/bpe_model.cc, Model::SampleEncode without sampling; GPT-2's encoder.py.
 #include "llm/bpe.h"
 
 #include "base/mem.h"
@@ -47,7 +50,7 @@ static bool bpe_reserve(struct bpe *b, size_t n, struct err *err) {
 void bpe_clear(struct bpe *b) {
     free(b->symbols);
     free(b->heap);
-    *b = (struct bpe){0};
+    *b = (struct bpe){.by_merges = b->by_merges};
 }
 
 static bool pair_is_before(const struct bpe_pair *a, const struct bpe_pair *b) {
@@ -83,15 +86,20 @@ static void try_pair(struct bpe *b, const struct tokenizer *t, const char *run, 
         return;
     const struct bpe_symbol *l = &b->symbols[left];
     struct bpe_pair pair = {.left = left, .len = l->len + b->symbols[l->next].len};
-    if (tokenizer_find_piece(t, run + l->start, pair.len, &pair.id, &pair.score))
+    const struct bpe_symbol *r = &b->symbols[l->next];
+    bool found = b->by_merges ? l->id != TOKEN_NONE && r->id != TOKEN_NONE &&
+                                    tokenizer_find_merge(t, l->id, r->id, &pair.id, &pair.score)
+                              : tokenizer_find_piece(t, run + l->start, pair.len, &pair.id, &pair.score);
+    if (found)
         heap_push(b, pair);
 }
 
-static size_t split_characters(struct bpe *b, const struct tokenizer *t, const char *run, size_t len) {
+// The symbols to begin with: characters, or bytes where merges are listed.
+static size_t split_run(struct bpe *b, const struct tokenizer *t, const char *run, size_t len) {
     size_t n = 0;
     for (size_t at = 0; at < len; n++) {
         uint32_t code_point;
-        size_t char_len = utf8_decode(run + at, len - at, &code_point);
+        size_t char_len = b->by_merges ? 1 : utf8_decode(run + at, len - at, &code_point);
         if (char_len == 0)
             char_len = 1;
         struct bpe_symbol *s = &b->symbols[n];
@@ -102,7 +110,9 @@ static size_t split_characters(struct bpe *b, const struct tokenizer *t, const c
             .next = at + char_len < len ? (int32_t)n + 1 : NO_SYMBOL,
         };
         float score;
-        if (!tokenizer_find_piece(t, run + at, char_len, &s->id, &score))
+        if (b->by_merges)
+            s->id = tokenizer_byte(t, (unsigned char)run[at]);
+        else if (!tokenizer_find_piece(t, run + at, char_len, &s->id, &score))
             s->id = TOKEN_NONE;
         at += char_len;
     }
@@ -145,7 +155,7 @@ bool bpe_encode(struct bpe *b, const struct tokenizer *t, const char *run, size_
                 struct err *err) {
     if (!bpe_reserve(b, len, err))
         return false;
-    size_t n = split_characters(b, t, run, len);
+    size_t n = split_run(b, t, run, len);
     b->n_heap = 0;
     for (size_t i = 0; i + 1 < n; i++)
         try_pair(b, t, run, (int32_t)i);

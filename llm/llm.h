@@ -4,6 +4,7 @@
 #define LLM_LLM_H
 
 #include "base/err.h"
+#include "base/load.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,10 +22,14 @@ struct llm_options {           // zero means default
     size_t n_rows_max;         // most rows of one llm_forward; default 512
     const char *chat_template; // "vicuna", "llama-2", "chatml"; default: recognised from the file
     bool kv_f32;               // KV cache in f32; default f16
+    struct load_options load;  // default: mapped
 };
 
 // Returns new. Borrows ops until llm_close. ERR_MODEL names the key or tensor, expected and found.
 struct llm *llm_open(const char *path, struct ops *ops, const struct llm_options *options, struct err *err);
+// Only the vocabulary of the file, for llm_tokenize and llm_detok_create: it needs no weights. pre (may be NULL)
+// stands for the file's tokenizer.ggml.pre.
+struct llm *llm_open_vocabulary(const char *path, struct ops *ops, const char *pre, struct err *err);
 void llm_close(struct llm *m);
 
 const char *llm_name(const struct llm *m); // general.name, or the file's name
@@ -124,26 +129,75 @@ struct llm_logit_bias {
     float bias;
 };
 
+struct llm_grammar; // what an answer may be; read-only: any thread
+
+// GBNF. Returns new, or NULL with ERR_INVALID_VALUE: line, column, expected, found.
+struct llm_grammar *llm_grammar_parse(const char *text, size_t len, struct err *err);
+void llm_grammar_destroy(struct llm_grammar *g);
+
+enum llm_sampler_stage {
+    LLM_STAGE_END, // ends a list of stages
+    LLM_STAGE_PENALTIES,
+    LLM_STAGE_DRY,
+    LLM_STAGE_TOP_N_SIGMA,
+    LLM_STAGE_TOP_K,
+    LLM_STAGE_TYPICAL_P,
+    LLM_STAGE_TOP_P,
+    LLM_STAGE_MIN_P,
+    LLM_STAGE_XTC,
+    LLM_STAGE_TEMPERATURE,
+};
+enum { LLM_N_STAGES = 9 };
+
+// By llama-server's name of a sampler.
+bool llm_sampler_stage_find(const char *name, enum llm_sampler_stage *stage);
+
 struct llm_sampling {
     float temperature;                         // 0 = greedy
+    float dynatemp_range, dynatemp_exponent;   // range 0 = off: temperature +- range by the entropy
     size_t top_k;                              // 0 = off
     float top_p;                               // 1 = off
     float min_p;                               // 0 = off
+    float typical_p;                           // 1 and 0 = off
+    float top_n_sigma;                         // 0 = off
+    float xtc_probability, xtc_threshold;      // probability 0, threshold above 0.5 = off
     float repeat_penalty;                      // 1 = off
     float presence_penalty, frequency_penalty; // 0 = off
     size_t penalty_last_n;                     // tokens that the penalties look back on
-    const struct llm_logit_bias *biases;       // borrowed until the sampler is destroyed
+    float dry_multiplier, dry_base;            // multiplier 0 = off
+    size_t dry_allowed_length;                 // tokens that may be repeated without a penalty
+    int32_t dry_penalty_last_n;                // -1 = the context, 0 = off
+    const char *const *dry_breakers;           // strings; borrowed for the creation of the sampler
+    size_t n_dry_breakers;
+    int mirostat;                        // 0 = off, 1, 2: instead of all filters and penalties
+    float mirostat_tau, mirostat_eta;    // surprise aimed at in bit, learning rate
+    bool ignore_eos;                     // never ends by itself
+    const struct llm_logit_bias *biases; // borrowed until the sampler is destroyed
     size_t n_biases;
+    const struct llm_grammar *grammar; // or NULL; borrowed until the sampler is destroyed
+    bool stages_set; // `stages` holds: what is not in it is off; else the order of llm/sampler.c
+    enum llm_sampler_stage stages[LLM_N_STAGES + 1];
     uint64_t seed;
 };
 
-struct llm_sampling llm_sampling_default(
-    void); // temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, last 64, seed 0
+// Temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, last 64, seed 0; all else off, but with its usual
+// parameters.
+struct llm_sampling llm_sampling_default(void);
 
-struct llm_sampler *llm_sampler_create(const struct llm *m, const struct llm_sampling *s);
+// Returns new. ERR_INVALID_VALUE where the grammar is too large to follow from its beginning; not without one.
+struct llm_sampler *llm_sampler_create(const struct llm *m, const struct llm_sampling *s, struct err *err);
 void llm_sampler_destroy(struct llm_sampler *s);
-// Chooses from logits [n_vocab] and remembers the choice. ERR_INTERNAL for NaN logits. No allocation.
+// Chooses from logits [n_vocab] and remembers the choice. ERR_INTERNAL for NaN logits, ERR_INVALID_VALUE where
+// a grammar cannot go on. No allocation.
 bool llm_sampler_next(struct llm_sampler *s, const float *logits, int32_t *id, struct err *err);
+
+struct llm_logprob {
+    int32_t id;
+    float logprob;
+};
+// What the model itself says, before any sampling: returns the natural logarithm of the probability of `id`
+// and fills top [n_top, at most n_vocab] with the likeliest, best first, the lower id of equals. No allocation.
+float llm_logprobs(const float *logits, size_t n_vocab, int32_t id, struct llm_logprob *top, size_t n_top);
 
 // ---- stop strings (any thread) ----
 

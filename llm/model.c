@@ -1,8 +1,9 @@
-// Takes a GGUF file of the `llama` architecture, gives an open model: every key and every tensor's shape
+// Takes a GGUF file of an architecture of llm/arch.c, gives an open model: every key and every tensor's shape
 // checked before anything is computed with it.
 //
-//   token_embd [n_vocab, n_embd]; for each layer attn_norm, attn_q/k/v/output, ffn_norm, ffn_gate/up/down;
-//   output_norm [n_embd]; output [n_vocab, n_embd], or token_embd where the file has none.
+//   token_embd [n_vocab, n_embd]; for each layer attn_norm, attn_q/k/v (or attn_qkv), attn_output, ffn_norm,
+//   ffn_gate/up (or ffn_up of both), ffn_down and what the family adds; output_norm [n_embd]; output
+//   [n_vocab, n_embd], or token_embd where the file has none.
 //
 // Names and meanings: the GGUF specification (ggml, docs/gguf.md).
 #include "llm/model.h"
@@ -11,132 +12,11 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum {
-    N_LAYER_MAX = 512,
-    N_HEAD_MAX = 4096,
-    N_EMBD_MAX = 1 << 20,
-    N_FF_MAX = 1 << 22,
-    N_CTX_DEFAULT = 4096,
-    N_ROWS_DEFAULT = 512,
-    KEY_SIZE = 96,
-};
-
-static const char architecture[] = "llama";
-
-static void key_name(char key[KEY_SIZE], const char *suffix) {
-    snprintf(key, KEY_SIZE, "%s.%s", architecture, suffix);
-}
-
-static bool string_is(struct gguf_string s, const char *want) {
-    return s.len == strlen(want) && memcmp(s.data, want, s.len) == 0;
-}
-
-// An integer in [1, max]; where the key is missing, *out stays when optional.
-static bool read_size(const struct gguf *g, const char *suffix, size_t max, bool optional, size_t *out,
-                      struct err *err) {
-    char key[KEY_SIZE];
-    key_name(key, suffix);
-    uint64_t value = 0;
-    bool found = false;
-    if (!gguf_get_uint(g, key, 1, max, &value, &found, err))
-        return false;
-    if (!found)
-        return optional || err_set(err, ERR_MODEL, "%s: missing, want an integer from 1 to %zu", key, max);
-    *out = (size_t)value;
-    return true;
-}
-
-// A number in (0, max].
-static bool read_number(const struct gguf *g, const char *suffix, double max, bool optional, double *out,
-                        struct err *err) {
-    char key[KEY_SIZE];
-    key_name(key, suffix);
-    bool found = false;
-    if (!gguf_get_float(g, key, out, &found, err))
-        return false;
-    if (!found && !optional)
-        return err_set(err, ERR_MODEL, "%s: missing, want a number", key);
-    if (!(*out > 0 && *out <= max))
-        return err_set(err, ERR_MODEL, "%s: %g, want more than 0 and at most %g", key, *out, max);
-    return true;
-}
-
-static bool check_architecture(const struct gguf *g, struct err *err) {
-    struct gguf_string s = {0};
-    bool found = false;
-    if (!gguf_get_string(g, "general.architecture", &s, &found, err))
-        return false;
-    if (!found)
-        return err_set(err, ERR_MODEL, "general.architecture: missing, want \"%s\"", architecture);
-    if (!string_is(s, architecture))
-        return err_set(err, ERR_MODEL, "general.architecture: \"%.*s\", want \"%s\"",
-                       (int)(s.len < 64 ? s.len : 64), s.data, architecture);
-    return true;
-}
-
-static bool check_vocab(const struct gguf *g, size_t n_vocab, struct err *err) {
-    size_t n = n_vocab;
-    if (!read_size(g, "vocab_size", INT32_MAX, true, &n, err))
-        return false;
-    return n == n_vocab || err_set(err, ERR_MODEL, "%s.vocab_size: %zu, want %zu (tokenizer.ggml.tokens)",
-                                   architecture, n, n_vocab);
-}
-
-static bool read_heads(const struct gguf *g, struct hparams *hp, struct err *err) {
-    if (!read_size(g, "attention.head_count", N_HEAD_MAX, false, &hp->n_head, err))
-        return false;
-    hp->n_head_kv = hp->n_head;
-    if (!read_size(g, "attention.head_count_kv", N_HEAD_MAX, true, &hp->n_head_kv, err))
-        return false;
-    if (hp->n_head % hp->n_head_kv != 0)
-        return err_set(err, ERR_MODEL, "%s.attention.head_count_kv: %zu, want a divisor of head_count %zu",
-                       architecture, hp->n_head_kv, hp->n_head);
-    hp->head_dim = 0;
-    if (!read_size(g, "attention.key_length", N_EMBD_MAX, true, &hp->head_dim, err))
-        return false;
-    if (hp->head_dim == 0) {
-        if (hp->n_embd % hp->n_head != 0)
-            return err_set(err, ERR_MODEL,
-                           "%s.attention.head_count: %zu, want a divisor of embedding_length %zu",
-                           architecture, hp->n_head, hp->n_embd);
-        hp->head_dim = hp->n_embd / hp->n_head;
-    }
-    size_t n_v = hp->head_dim;
-    if (!read_size(g, "attention.value_length", N_EMBD_MAX, true, &n_v, err))
-        return false;
-    if (n_v != hp->head_dim)
-        return err_set(err, ERR_MODEL, "%s.attention.value_length: %zu, want %zu as the keys", architecture,
-                       n_v, hp->head_dim);
-    hp->n_rot = hp->head_dim;
-    if (!read_size(g, "rope.dimension_count", hp->head_dim, true, &hp->n_rot, err))
-        return false;
-    if (hp->n_rot % 2 != 0)
-        return err_set(err, ERR_MODEL, "%s.rope.dimension_count: %zu, want an even number", architecture,
-                       hp->n_rot);
-    return true;
-}
-
-static bool read_hparams(struct llm *m, struct err *err) {
-    const struct gguf *g = m->gguf;
-    struct hparams *hp = &m->hp;
-    double eps = 0;
-    hp->n_vocab = tokenizer_n_vocab(m->tokenizer);
-    if (!read_size(g, "block_count", N_LAYER_MAX, false, &hp->n_layer, err) ||
-        !read_size(g, "embedding_length", N_EMBD_MAX, false, &hp->n_embd, err) ||
-        !read_size(g, "feed_forward_length", N_FF_MAX, false, &hp->n_ff, err) ||
-        !read_size(g, "context_length", INT32_MAX, false, &hp->n_ctx_train, err) ||
-        !read_number(g, "attention.layer_norm_rms_epsilon", 1, false, &eps, err) || !read_heads(g, hp, err) ||
-        !check_vocab(g, hp->n_vocab, err))
-        return false;
-    hp->rms_eps = (float)eps;
-    m->n_embd = hp->n_embd;
-    m->n_vocab = hp->n_vocab;
-    return true;
-}
+enum { N_CTX_DEFAULT = 4096, N_ROWS_DEFAULT = 512, NAME_SIZE = 96 };
 
 // The tensor [n_out, n_in], or the vector [n_in] for n_out = 0; NULL without an error when optional.
 static const struct tensor *find_tensor(const struct gguf *g, const char *name, size_t n_out, size_t n_in,
@@ -168,61 +48,127 @@ static const struct tensor *find_tensor(const struct gguf *g, const char *name, 
     return NULL;
 }
 
-static bool bind_weight(struct llm *m, struct weight **out, const char *name, size_t n_out, size_t n_in,
-                        struct err *err) {
-    const struct tensor *t = find_tensor(m->gguf, name, n_out, n_in, false, err);
-    *out = t ? m->ops->weight_create(m->ops, t, WEIGHT_ROWS_ANY, err) : NULL;
+// Some rows of a tensor: fused ones hold several matrices of a layer, one after the other.
+struct slice {
+    const char *name; // behind "blk.N."
+    size_t n_rows, first, n;
+};
+
+static bool bind_weight(struct llm *m, struct weight **out, const char *name, const struct slice *s,
+                        size_t n_in, struct err *err) {
+    const struct tensor *t = find_tensor(m->gguf, name, s->n_rows, n_in, false, err);
+    if (!t)
+        return false;
+    struct tensor part = *t;
+    size_t row_bytes = t->size_bytes / s->n_rows;
+    part.ne[1] = s->n;
+    part.data = (const char *)t->data + s->first * row_bytes;
+    part.size_bytes = s->n * row_bytes;
+    *out = m->ops->weight_create(m->ops, &part, WEIGHT_ROWS_ANY, err);
     return *out != NULL;
+}
+
+static bool bind_matrix(struct llm *m, struct weight **out, const char *name, size_t n_out, size_t n_in,
+                        struct err *err) {
+    return bind_weight(m, out, name, &(struct slice){name, n_out, 0, n_out}, n_in, err);
+}
+
+static bool bind_values(struct llm *m, float **out, const char *name, const struct slice *s, bool optional,
+                        struct err *err) {
+    if (optional && !gguf_find_tensor(m->gguf, name))
+        return true;
+    const struct tensor *t = find_tensor(m->gguf, name, 0, s->n_rows, optional, err);
+    if (!t || !(*out = m->ops->alloc(m->ops, s->n * sizeof **out, err)))
+        return false;
+    m->ops->write(m->ops, *out, (const float *)t->data + s->first, s->n * sizeof **out);
+    return true;
 }
 
 static bool bind_vector(struct llm *m, float **out, const char *name, size_t n, bool optional,
                         struct err *err) {
-    if (optional && !gguf_find_tensor(m->gguf, name))
-        return true;
-    const struct tensor *t = find_tensor(m->gguf, name, 0, n, optional, err);
-    if (!t || !(*out = m->ops->alloc(m->ops, n * sizeof **out, err)))
+    return bind_values(m, out, name, &(struct slice){name, n, 0, n}, optional, err);
+}
+
+// prefix.weight and for layer norm prefix.bias, which without a tensor is zero.
+static bool bind_norm(struct llm *m, struct norm *norm, const char *prefix, struct err *err) {
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, "%s.weight", prefix);
+    if (!bind_vector(m, &norm->w, name, m->n_embd, false, err))
         return false;
-    m->ops->write(m->ops, *out, t->data, n * sizeof **out);
+    if (!m->arch->layer_norm)
+        return true;
+    snprintf(name, sizeof name, "%s.bias", prefix);
+    return bind_vector(m, &norm->b, name, m->n_embd, true, err) &&
+           (norm->b || (norm->b = m->ops->alloc(m->ops, m->n_embd * sizeof *norm->b, err)));
+}
+
+static bool bind_projections(struct llm *m, size_t index, struct err *err) {
+    const struct hparams *hp = &m->hp;
+    struct layer *l = &m->layers[index];
+    bool qkv = m->arch->fused_qkv, gate_up = m->arch->fused_gate_up, gated = !m->arch->plain_ffn;
+    size_t n_embd = hp->n_embd, n_q = hp->n_head * hp->head_dim, n_kv = hp->n_head_kv * hp->head_dim;
+    size_t n_ff = hp->n_ff, n_qkv = n_q + 2 * n_kv;
+    const struct {
+        struct weight **to;
+        float **bias;
+        struct slice rows;
+        size_t n_in;
+        bool used;
+    } list[] = {
+        {&l->attn_q, &l->attn_q_bias, {"attn_qkv", n_qkv, 0, n_q}, n_embd, qkv},
+        {&l->attn_k, &l->attn_k_bias, {"attn_qkv", n_qkv, n_q, n_kv}, n_embd, qkv},
+        {&l->attn_v, &l->attn_v_bias, {"attn_qkv", n_qkv, n_q + n_kv, n_kv}, n_embd, qkv},
+        {&l->attn_q, &l->attn_q_bias, {"attn_q", n_q, 0, n_q}, n_embd, !qkv},
+        {&l->attn_k, &l->attn_k_bias, {"attn_k", n_kv, 0, n_kv}, n_embd, !qkv},
+        {&l->attn_v, &l->attn_v_bias, {"attn_v", n_kv, 0, n_kv}, n_embd, !qkv},
+        {&l->attn_output, &l->attn_output_bias, {"attn_output", n_embd, 0, n_embd}, n_q, true},
+        {&l->ffn_gate, &l->ffn_gate_bias, {"ffn_up", 2 * n_ff, 0, n_ff}, n_embd, gate_up},
+        {&l->ffn_up, &l->ffn_up_bias, {"ffn_up", 2 * n_ff, n_ff, n_ff}, n_embd, gate_up},
+        {&l->ffn_gate, &l->ffn_gate_bias, {"ffn_gate", n_ff, 0, n_ff}, n_embd, gated && !gate_up},
+        {&l->ffn_up, &l->ffn_up_bias, {"ffn_up", n_ff, 0, n_ff}, n_embd, !gate_up},
+        {&l->ffn_down, &l->ffn_down_bias, {"ffn_down", n_embd, 0, n_embd}, n_ff, true},
+    };
+    char name[NAME_SIZE];
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        if (!list[i].used)
+            continue;
+        snprintf(name, sizeof name, "blk.%zu.%s.weight", index, list[i].rows.name);
+        if (!bind_weight(m, list[i].to, name, &list[i].rows, list[i].n_in, err))
+            return false;
+        snprintf(name, sizeof name, "blk.%zu.%s.bias", index, list[i].rows.name);
+        if (!bind_values(m, list[i].bias, name, &list[i].rows, true, err))
+            return false;
+    }
     return true;
 }
 
 static bool bind_layer(struct llm *m, size_t index, struct err *err) {
-    const struct hparams *hp = &m->hp;
+    const struct arch *arch = m->arch;
     struct layer *l = &m->layers[index];
-    size_t n_embd = hp->n_embd, n_q = hp->n_head * hp->head_dim, n_kv = hp->n_head_kv * hp->head_dim;
-    const struct {
-        struct weight **to;
-        const char *name;
-        size_t n_out, n_in;
-    } weights[] = {
-        {&l->attn_q, "attn_q", n_q, n_embd},          {&l->attn_k, "attn_k", n_kv, n_embd},
-        {&l->attn_v, "attn_v", n_kv, n_embd},         {&l->attn_output, "attn_output", n_embd, n_q},
-        {&l->ffn_gate, "ffn_gate", hp->n_ff, n_embd}, {&l->ffn_up, "ffn_up", hp->n_ff, n_embd},
-        {&l->ffn_down, "ffn_down", n_embd, hp->n_ff},
-    };
     const struct {
         float **to;
         const char *name;
         size_t n;
-        bool optional;
+        bool used;
     } vectors[] = {
-        {&l->attn_norm, "attn_norm.weight", n_embd, false},
-        {&l->ffn_norm, "ffn_norm.weight", n_embd, false},
-        {&l->attn_q_bias, "attn_q.bias", n_q, true},
-        {&l->attn_k_bias, "attn_k.bias", n_kv, true},
-        {&l->attn_v_bias, "attn_v.bias", n_kv, true},
-        {&l->attn_output_bias, "attn_output.bias", n_embd, true},
+        {&l->attn_q_norm, "attn_q_norm", m->hp.head_dim, arch->qk_norm},
+        {&l->attn_k_norm, "attn_k_norm", m->hp.head_dim, arch->qk_norm},
+        {&l->attn_post_norm, "post_attention_norm", m->n_embd, arch->post_norms},
+        {&l->ffn_post_norm, "post_ffw_norm", m->n_embd, arch->post_norms},
     };
-    char name[KEY_SIZE];
-    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
-        snprintf(name, sizeof name, "blk.%zu.%s.weight", index, weights[i].name);
-        if (!bind_weight(m, weights[i].to, name, weights[i].n_out, weights[i].n_in, err))
-            return false;
-    }
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, "blk.%zu.attn_norm", index);
+    if (!bind_norm(m, &l->attn_norm, name, err) || !bind_projections(m, index, err))
+        return false;
+    snprintf(name, sizeof name, "blk.%zu.ffn_norm", index);
+    if (!m->hp.parallel && !bind_norm(m, &l->ffn_norm, name, err))
+        return false;
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
-        snprintf(name, sizeof name, "blk.%zu.%s", index, vectors[i].name);
-        if (!bind_vector(m, vectors[i].to, name, vectors[i].n, vectors[i].optional, err))
+        snprintf(name, sizeof name, "blk.%zu.%s.weight", index, vectors[i].name);
+        if (vectors[i].used && !bind_vector(m, vectors[i].to, name, vectors[i].n, false, err))
             return false;
+        if (!vectors[i].used && gguf_find_tensor(m->gguf, name))
+            return err_set(err, ERR_MODEL, "%s: tensor unknown to architecture %s", name, arch->name);
     }
     return true;
 }
@@ -230,49 +176,41 @@ static bool bind_layer(struct llm *m, size_t index, struct err *err) {
 static bool bind_tensors(struct llm *m, struct err *err) {
     size_t n_embd = m->n_embd, n_vocab = m->n_vocab;
     m->layers = xcalloc(m->hp.n_layer, sizeof *m->layers);
-    if (!bind_weight(m, &m->token_embd, "token_embd.weight", n_vocab, n_embd, err))
+    if (!bind_matrix(m, &m->token_embd, "token_embd.weight", n_vocab, n_embd, err))
         return false;
     for (size_t i = 0; i < m->hp.n_layer; i++)
         if (!bind_layer(m, i, err))
             return false;
-    if (!bind_vector(m, &m->output_norm, "output_norm.weight", n_embd, false, err))
+    if (!bind_norm(m, &m->output_norm, "output_norm", err) ||
+        !bind_vector(m, &m->output_bias, "output.bias", n_vocab, true, err))
         return false;
     if (gguf_find_tensor(m->gguf, "output.weight"))
-        return bind_weight(m, &m->output, "output.weight", n_vocab, n_embd, err);
+        return bind_matrix(m, &m->output, "output.weight", n_vocab, n_embd, err);
     m->output = m->token_embd;
     return true;
 }
 
-// freqs[i] = freq_base^(-2i / n_rot), divided by the linear scale and by Llama 3's factor of the pair.
-static bool compute_rope_freqs(struct llm *m, struct err *err) {
-    size_t n = m->hp.n_rot / 2;
-    double base = 10000, scale = 1;
-    char key[KEY_SIZE];
-    struct gguf_string scaling = {0};
-    bool found = false;
-    key_name(key, "rope.scaling.type");
-    if (!read_number(m->gguf, "rope.freq_base", 1e12, true, &base, err) ||
-        !gguf_get_string(m->gguf, key, &scaling, &found, err))
+static bool read_hparams(struct llm *m, struct err *err) {
+    if (!hparams_read(&m->hp, m->gguf, m->arch, tokenizer_n_vocab(m->tokenizer), err))
         return false;
-    bool linear = found && string_is(scaling, "linear");
-    if (found && !linear && !string_is(scaling, "none"))
-        return err_set(err, ERR_MODEL, "%s: \"%.*s\", want \"none\" or \"linear\"", key,
-                       (int)(scaling.len < 64 ? scaling.len : 64), scaling.data);
-    if (linear && !read_number(m->gguf, "rope.scaling.factor", 1e6, false, &scale, err))
-        return false;
-    const struct tensor *t = NULL;
-    if (gguf_find_tensor(m->gguf, "rope_freqs.weight") &&
-        !(t = find_tensor(m->gguf, "rope_freqs.weight", 0, n, true, err)))
-        return false;
-    m->rope_freqs = xcalloc(n, sizeof *m->rope_freqs);
-    for (size_t i = 0; i < n; i++) {
-        float factor = t ? ((const float *)t->data)[i] : 1;
-        if (!(factor > 0 && isfinite(factor)))
-            return err_set(err, ERR_MODEL, "rope_freqs.weight: value %zu is %g, want more than 0", i,
-                           (double)factor);
-        m->rope_freqs[i] = (float)(pow(base, -2.0 * (double)i / (double)m->hp.n_rot) / scale / factor);
-    }
+    m->n_embd = m->hp.n_embd;
+    m->n_vocab = m->hp.n_vocab;
     return true;
+}
+
+static bool read_ropes(struct llm *m, struct err *err) {
+    return hparams_read_rope(&m->hp, m->gguf, m->arch, false, m->n_ctx, &m->rope, &m->rope_freqs, err) &&
+           hparams_read_rope(&m->hp, m->gguf, m->arch, true, m->n_ctx, &m->window_rope, &m->window_rope_freqs,
+                             err);
+}
+
+// Bytes of memory that the machine has.
+static size_t machine_memory(void) {
+    long n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    size_t size_bytes;
+    if (n_pages <= 0 || page_bytes <= 0 || !size_mul((size_t)n_pages, (size_t)page_bytes, &size_bytes))
+        return SIZE_MAX;
+    return size_bytes;
 }
 
 static bool apply_options(struct llm *m, const struct llm_options *options, struct err *err) {
@@ -284,6 +222,11 @@ static bool apply_options(struct llm *m, const struct llm_options *options, stru
         !kv_cache_size(m->kv_type, m->hp.n_layer, m->n_ctx, m->hp.n_head_kv * m->hp.head_dim, &size_bytes))
         return err_set(err, ERR_INVALID_VALUE, "context of %zu positions, steps of %zu rows: too large",
                        m->n_ctx, m->n_rows_max);
+    size_t memory = machine_memory();
+    if (size_bytes > memory)
+        return err_set(err, ERR_INVALID_VALUE,
+                       "context of %zu positions: its KV cache takes %zu MiB, the machine has %zu MiB",
+                       m->n_ctx, size_bytes >> 20, memory >> 20);
     if (m->n_ctx > n_train)
         log_event(LOG_LEVEL_WARN, "context of %zu positions: the model was trained on %zu", m->n_ctx,
                   n_train);
@@ -309,11 +252,11 @@ static bool read_name(struct llm *m, struct err *err) {
 struct llm *llm_open(const char *path, struct ops *ops, const struct llm_options *options, struct err *err) {
     struct llm *m = xcalloc(1, sizeof *m);
     m->ops = ops;
-    if ((m->gguf = gguf_open(path, err)) && check_architecture(m->gguf, err) && read_name(m, err) &&
-        (m->tokenizer = tokenizer_open(m->gguf, err)) && read_hparams(m, err) &&
+    if ((m->gguf = gguf_open_with(path, &options->load, err)) && (m->arch = arch_find(m->gguf, err)) &&
+        read_name(m, err) && (m->tokenizer = tokenizer_open(m->gguf, err)) && read_hparams(m, err) &&
         apply_options(m, options, err) &&
         chat_format_find(m->gguf, m->tokenizer, options->chat_template, &m->chat_format, err) &&
-        compute_rope_freqs(m, err) && bind_tensors(m, err))
+        read_ropes(m, err) && bind_tensors(m, err))
         return m;
     llm_close(m);
     return NULL;
@@ -322,8 +265,11 @@ struct llm *llm_open(const char *path, struct ops *ops, const struct llm_options
 static void release_layer(struct ops *o, struct layer *l) {
     struct weight *const weights[] = {l->attn_q,   l->attn_k, l->attn_v,  l->attn_output,
                                       l->ffn_gate, l->ffn_up, l->ffn_down};
-    float *const vectors[] = {l->attn_norm,   l->ffn_norm,    l->attn_q_bias,
-                              l->attn_k_bias, l->attn_v_bias, l->attn_output_bias};
+    float *const vectors[] = {
+        l->attn_norm.w,   l->attn_norm.b,    l->ffn_norm.w,    l->ffn_norm.b,  l->attn_q_bias,
+        l->attn_k_bias,   l->attn_v_bias,    l->attn_q_norm,   l->attn_k_norm, l->attn_output_bias,
+        l->ffn_post_norm, l->attn_post_norm, l->ffn_gate_bias, l->ffn_up_bias, l->ffn_down_bias,
+    };
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
         o->weight_release(o, weights[i]);
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
@@ -341,8 +287,11 @@ void llm_close(struct llm *m) {
     if (m->output != m->token_embd)
         o->weight_release(o, m->output);
     o->weight_release(o, m->token_embd);
-    o->release(o, m->output_norm);
+    o->release(o, m->output_norm.w);
+    o->release(o, m->output_norm.b);
+    o->release(o, m->output_bias);
     free(m->rope_freqs);
+    free(m->window_rope_freqs);
     free(m->name);
     tokenizer_close(m->tokenizer);
     gguf_close(m->gguf);

@@ -1,4 +1,5 @@
-// The vocabulary of a model file and text -> token ids: SentencePiece BPE, GGUF's "llama" tokenizer.
+// The vocabulary of a model file and text -> token ids: SentencePiece BPE (GGUF's "llama"), byte-level BPE
+// ("gpt2") and WordPiece ("bert").
 #ifndef LLM_TOKENIZER_H
 #define LLM_TOKENIZER_H
 
@@ -31,6 +32,9 @@ struct tokenizer; // read-only after tokenizer_open: any thread
 
 // Returns new. Borrows g until tokenizer_close. ERR_MODEL names the key, expected and found.
 struct tokenizer *tokenizer_open(const struct gguf *g, struct err *err);
+// The same with another pre-tokenizer than the file's (NULL: the file's). ERR_INVALID_VALUE where the
+// vocabulary has none.
+struct tokenizer *tokenizer_open_pre(const struct gguf *g, const char *pre, struct err *err);
 void tokenizer_close(struct tokenizer *t);
 
 size_t tokenizer_n_vocab(const struct tokenizer *t);
@@ -51,7 +55,9 @@ const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *len, 
 
 // For the merging: the normal token written exactly so (with "▁" for spaces), its id and score.
 bool tokenizer_find_piece(const struct tokenizer *t, const char *text, size_t len, int32_t *id, float *score);
-int32_t tokenizer_byte(const struct tokenizer *t, unsigned char byte); // its <0xXX> token or TOKEN_NONE
+// What byte-level BPE makes of two tokens side by side: the id and its score (the first merge has the best).
+bool tokenizer_find_merge(const struct tokenizer *t, int32_t left, int32_t right, int32_t *id, float *score);
+int32_t tokenizer_byte(const struct tokenizer *t, unsigned char byte); // the token of this byte or TOKEN_NONE
 int32_t tokenizer_unknown(const struct tokenizer *t);                  // or TOKEN_NONE
 
 // Appends the ids of one text to list: the space prefix at its start and after each special token, no BOS

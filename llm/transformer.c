@@ -1,17 +1,18 @@
 // Takes rows (token ids and image rows, with their positions), gives logits of the rows that want them.
 //
-//   x = token_embd[id] or the image's row                                       [n_rows, n_embd]
+//   x = embed_scale token_embd[id] or the image's row                           [n_rows, n_embd]
 //   for each layer:
-//     h = rms_norm(x) attn_norm
-//     q = rope(h attn_q^T), k = rope(h attn_k^T), v = h attn_v^T                [n_rows, n_head(_kv),
-//     head_dim] k, v -> cache; a = softmax(q k^T / sqrt(head_dim), causal) v              [n_rows, n_head,
-//     head_dim] x += a attn_output^T h = rms_norm(x) ffn_norm x += (silu(h ffn_gate^T) * (h ffn_up^T))
-//     ffn_down^T
-//   logits = (rms_norm(x) output_norm) output^T                                 [n_logits, n_vocab]
+//     h = norm(x)
+//     q = rope(h attn_q^T + b), k = rope(h attn_k^T + b), v = h attn_v^T + b    [n_rows, n_head(_kv), head_dim]
+//     k, v -> cache; a = softmax(cap(attn_scale q k^T), causal, window) v       [n_rows, n_head, head_dim]
+//     x += residual_scale post(a attn_output^T + b)
+//     h = norm(x), where layers are parallel the h above
+//     x += residual_scale post((act(h ffn_gate^T) * (h ffn_up^T)) ffn_down^T)   without a gate: act(h ffn_up^T)
+//   logits = cap(logit_scale norm(x) output^T)                                  [n_logits, n_vocab]
 //
-// Prompts and single tokens take the same path. Rows of different sequences meet only in the matmuls, where
-// they do not see each other. Source: Touvron et al. 2023 (LLaMA), LlamaForCausalLM in transformers; RoPE
-// turns adjacent pairs, as GGUF permutes attn_q and attn_k of this architecture.
+// What of this a family has tells its row in llm/arch.c. Prompts and single tokens take the same path. Rows of
+// different sequences meet only in the matmuls, where they do not see each other. Source: Touvron et al. 2023
+// (LLaMA) and the original modelling code of each family in Hugging Face transformers.
 #include "llm/transformer.h"
 
 #include "base/mem.h"
@@ -124,6 +125,8 @@ static void embed(struct llm *m) {
         while (i + n < step->n_rows && !step->images[i + n])
             n++;
         o->get_rows(o, x, m->token_embd, step->ids + i, n);
+        if (m->hp.embed_scale != 1)
+            o->scale(o, x, m->hp.embed_scale, n * m->n_embd);
     }
 }
 
@@ -158,37 +161,90 @@ static void attention(struct llm *m, size_t layer) {
         .n_head_kv = hp->n_head_kv,
         .head_dim = hp->head_dim,
         .kv_type = m->kv_type,
-        .scale = 1.0f / sqrtf((float)hp->head_dim),
+        .scale = hp->attn_scale,
         .parts = s->attn_parts,
         .n_parts = step->n_parts,
+        .soft_cap = hp->attn_soft_cap,
+        .window = hparams_has_window(hp, m->arch, layer) ? hp->window : 0,
     };
     o->attention(o, &a);
+}
+
+static void run_norm(struct llm *m, float *y, const float *x, const struct norm *norm, size_t n_rows) {
+    struct ops *o = m->ops;
+    if (m->arch->layer_norm)
+        o->layer_norm(o, y, x, norm->w, norm->b, m->hp.norm_eps, n_rows, m->n_embd);
+    else
+        o->rms_norm(o, y, x, norm->w, m->hp.norm_eps, n_rows, m->n_embd);
+}
+
+// q and k normalised by head and rotated.
+static void prepare_heads(struct llm *m, const struct layer *l, size_t index) {
+    const struct hparams *hp = &m->hp;
+    const struct arch *arch = m->arch;
+    const struct rope *rope = hparams_has_window(hp, arch, index) ? &m->window_rope : &m->rope;
+    const int32_t *positions = m->step.positions;
+    struct scratch *s = &m->scratch;
+    struct ops *o = m->ops;
+    size_t n_rows = m->step.n_rows, head_dim = hp->head_dim, n_q = hp->n_head * head_dim;
+    if (l->attn_q_norm) {
+        o->rms_norm(o, s->q, s->q, l->attn_q_norm, hp->norm_eps, n_rows * hp->n_head, head_dim);
+        o->rms_norm(o, s->k, s->k, l->attn_k_norm, hp->norm_eps, n_rows * hp->n_head_kv, head_dim);
+    }
+    if (arch->nope_period == 0 || (index + 1) % arch->nope_period != 0) {
+        o->rope(o, s->q, n_q, positions, rope, n_rows, hp->n_head, head_dim);
+        o->rope(o, s->k, hp->n_head_kv * head_dim, positions, rope, n_rows, hp->n_head_kv, head_dim);
+    }
+    for (size_t i = 0; hp->attn_temperature > 0 && i < n_rows; i++) {
+        size_t n_times = (size_t)positions[i] / hp->n_ctx_orig;
+        if (n_times > 0)
+            o->scale(o, s->q + i * n_q, 1 + hp->attn_temperature * logf(1 + (float)n_times), n_q);
+    }
+}
+
+// x += residual_scale post(in w^T + bias). Overwrites scratch.norm where the family changes what it adds.
+static void add_residual(struct llm *m, const struct weight *w, const float *bias, const float *post,
+                         const float *in) {
+    struct scratch *s = &m->scratch;
+    struct ops *o = m->ops;
+    size_t n_rows = m->step.n_rows, n = n_rows * m->n_embd;
+    if (!post && m->hp.residual_scale == 1) {
+        o->matmul(o, s->x, w, bias, in, n_rows, true);
+        return;
+    }
+    o->matmul(o, s->norm, w, bias, in, n_rows, false);
+    if (post)
+        o->rms_norm(o, s->norm, s->norm, post, m->hp.norm_eps, n_rows, m->n_embd);
+    if (m->hp.residual_scale != 1)
+        o->scale(o, s->norm, m->hp.residual_scale, n);
+    o->add(o, s->x, s->norm, n);
 }
 
 static void run_layer(struct llm *m, size_t index) {
     const struct hparams *hp = &m->hp;
     const struct layer *l = &m->layers[index];
-    const int32_t *positions = m->step.positions;
     struct scratch *s = &m->scratch;
     struct ops *o = m->ops;
-    size_t n_rows = m->step.n_rows, head_dim = hp->head_dim;
+    size_t n_rows = m->step.n_rows;
 
-    o->rms_norm(o, s->norm, s->x, l->attn_norm, hp->rms_eps, n_rows, hp->n_embd);
+    run_norm(m, s->norm, s->x, &l->attn_norm, n_rows);
     o->matmul(o, s->q, l->attn_q, l->attn_q_bias, s->norm, n_rows, false);
     o->matmul(o, s->k, l->attn_k, l->attn_k_bias, s->norm, n_rows, false);
     o->matmul(o, s->v, l->attn_v, l->attn_v_bias, s->norm, n_rows, false);
-    o->rope(o, s->q, hp->n_head * head_dim, positions, m->rope_freqs, n_rows, hp->n_head, head_dim,
-            hp->n_rot);
-    o->rope(o, s->k, hp->n_head_kv * head_dim, positions, m->rope_freqs, n_rows, hp->n_head_kv, head_dim,
-            hp->n_rot);
+    prepare_heads(m, l, index);
     attention(m, index);
-    o->matmul(o, s->x, l->attn_output, l->attn_output_bias, s->attn, n_rows, true);
+    add_residual(m, l->attn_output, l->attn_output_bias, l->attn_post_norm, s->attn);
 
-    o->rms_norm(o, s->norm, s->x, l->ffn_norm, hp->rms_eps, n_rows, hp->n_embd);
-    o->matmul(o, s->gate, l->ffn_gate, NULL, s->norm, n_rows, false);
-    o->matmul(o, s->up, l->ffn_up, NULL, s->norm, n_rows, false);
-    o->activate_mul(o, s->gate, s->gate, s->up, ACT_SILU, n_rows * hp->n_ff);
-    o->matmul(o, s->x, l->ffn_down, NULL, s->gate, n_rows, true);
+    if (!hp->parallel)
+        run_norm(m, s->norm, s->x, &l->ffn_norm, n_rows);
+    o->matmul(o, s->up, l->ffn_up, l->ffn_up_bias, s->norm, n_rows, false);
+    if (l->ffn_gate) {
+        o->matmul(o, s->gate, l->ffn_gate, l->ffn_gate_bias, s->norm, n_rows, false);
+        o->activate_mul(o, s->up, s->gate, s->up, m->arch->act, n_rows * hp->n_ff);
+    } else {
+        o->activate(o, s->up, m->arch->act, n_rows * hp->n_ff);
+    }
+    add_residual(m, l->ffn_down, l->ffn_down_bias, l->ffn_post_norm, s->up);
 }
 
 // The rows that want logits are gathered first: the output matrix is the largest of the model.
@@ -202,8 +258,12 @@ static void compute_logits(struct llm *m) {
     for (size_t i = 0; i < n; i++)
         o->convert_rows(o, s->last + i * n_embd, TENSOR_F32, n_embd, s->x + step->logit_rows[i] * n_embd,
                         n_embd, 1, n_embd);
-    o->rms_norm(o, s->last, s->last, m->output_norm, m->hp.rms_eps, n, n_embd);
-    o->matmul(o, s->logits, m->output, NULL, s->last, n, false);
+    run_norm(m, s->last, s->last, &m->output_norm, n);
+    o->matmul(o, s->logits, m->output, m->output_bias, s->last, n, false);
+    if (m->hp.logit_scale != 1)
+        o->scale(o, s->logits, m->hp.logit_scale, n * m->n_vocab);
+    if (m->hp.logit_soft_cap > 0)
+        o->soft_cap(o, s->logits, m->hp.logit_soft_cap, n * m->n_vocab);
     o->read(o, step->logits, s->logits, n * m->n_vocab * sizeof *step->logits);
 }
 

@@ -1,4 +1,4 @@
-// The forward pass of the llama architecture over the rows of any number of sequences.
+// The forward pass of every architecture over the rows of any number of sequences.
 #ifndef LLM_TRANSFORMER_H
 #define LLM_TRANSFORMER_H
 

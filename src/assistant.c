@@ -196,7 +196,9 @@ bool job_prepare(struct job *j, struct err *err) {
         return false;
     j->usage.input_tokens = llm_prompt_n_rows(j->prompt);
     if (!j->sampler) {
-        j->sampler = llm_sampler_create(j->assistant->llm, &r->sampling);
+        j->sampler = llm_sampler_create(j->assistant->llm, &r->sampling, err);
+        if (!j->sampler)
+            return false;
         j->detok = llm_detok_create(j->assistant->llm, false);
         j->stops = llm_stops_create((const char *const *)r->stops, r->n_stops);
         size_t room = llm_n_ctx(j->assistant->llm) - j->usage.input_tokens;

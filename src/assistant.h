@@ -44,6 +44,11 @@ struct request_turn {
     size_t n_parts;
 };
 
+struct request_text_bias { // each token of the text gets it
+    char *text;
+    float bias;
+};
+
 struct request {                        // all members are owned by it; request_destroy frees them
     char response_id[RESPONSE_ID_SIZE]; // filled by request_create
     char *previous_response_id;         // NULL: a new conversation
@@ -53,6 +58,11 @@ struct request {                        // all members are owned by it; request_
     size_t max_output_tokens;     // 0 = up to the context
     struct llm_sampling sampling; // .biases points into `biases`
     struct llm_logit_bias *biases;
+    struct request_text_bias *text_biases; // assistant_resolve appends their tokens to biases
+    size_t n_text_biases;
+    struct llm_grammar *grammar; // what sampling.grammar points to, or NULL
+    char **dry_breakers;         // what sampling.dry_breakers points to, or NULL
+    size_t n_dry_breakers;
     char **stops;
     size_t n_stops;
     struct history *previous; // set by assistant_resolve

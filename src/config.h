@@ -2,6 +2,8 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
+#include "base/load.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -11,6 +13,7 @@ struct config {
     const char *mmproj_path;   // NULL: a text model
     const char *chat_template; // NULL: as the file says
     bool kv_f32;
+    struct load_options load;
     size_t n_ctx;     // 0 = min(the model's own, 4096)
     size_t n_threads; // 0 = one a processor
 

@@ -21,6 +21,8 @@ static const struct command commands[] = {
     {CMD_SERVE, "serve", "[options]", "Serve the browser chat and the WebSocket protocol.", 0, cmd_serve},
     {CMD_RUN, "run", "[options] QUESTION", "Ask one question; the answer streams to stdout.", 1, cmd_run},
     {CMD_BENCH, "bench", "[options]", "Measure the speed of a model on this machine.", 0, cmd_bench},
+    {CMD_QUANTIZE, "quantize", "[options] IN OUT TYPE",
+     "Write a model with smaller weights: q8_0, q6_k, q5_k_m, q5_0, q4_k_m or q4_0.", 3, cmd_quantize},
     {CMD_INSPECT_GGUF, "inspect gguf", "[options] FILE", "Print metadata and tensors of a model file.", 1,
      cmd_inspect_gguf},
     {CMD_INSPECT_TENSOR, "inspect tensor", "[options] FILE NAME", "Print a tensor's values.", 2,
@@ -33,6 +35,8 @@ static const struct command commands[] = {
      "Print the logits of a prompt, with f32 KV cache.", 0, cmd_inspect_logits},
     {CMD_INSPECT_IMAGE, "inspect image", "--mmproj FILE --image FILE --stage STAGE [options]",
      "Print a picture as each stage of the vision model sees it.", 0, cmd_inspect_image},
+    {CMD_INSPECT_TEMPLATE, "inspect template", "(-m FILE | --template FILE) --input FILE [options]",
+     "Print what a chat template writes.", 0, cmd_inspect_template},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

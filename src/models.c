@@ -21,7 +21,8 @@ struct assistant *assistant_open(const struct config *config, struct err *err) {
     a->llm = llm_open(config->model_path, a->ops,
                       &(struct llm_options){.n_ctx = config->n_ctx,
                                             .chat_template = config->chat_template,
-                                            .kv_f32 = config->kv_f32},
+                                            .kv_f32 = config->kv_f32,
+                                            .load = config->load},
                       err);
     if (!a->llm)
         goto fail;
@@ -29,7 +30,8 @@ struct assistant *assistant_open(const struct config *config, struct err *err) {
         return a;
     a->vision = vision_open(config->mmproj_path, a->ops,
                             &(struct vision_options){.max_image_bytes = config->max_image_bytes,
-                                                     .max_pixels = config->max_pixels},
+                                                     .max_pixels = config->max_pixels,
+                                                     .load = config->load},
                             err);
     if (!a->vision)
         goto fail;

@@ -48,6 +48,13 @@ void request_destroy(struct request *r) {
     free(r->instructions);
     request_turns_destroy(r->turns, r->n_turns);
     free(r->biases);
+    for (size_t i = 0; i < r->n_text_biases; i++)
+        free(r->text_biases[i].text);
+    free(r->text_biases);
+    llm_grammar_destroy(r->grammar);
+    for (size_t i = 0; i < r->n_dry_breakers; i++)
+        free(r->dry_breakers[i]);
+    free(r->dry_breakers);
     for (size_t i = 0; i < r->n_stops; i++)
         free(r->stops[i]);
     free(r->stops);
@@ -102,8 +109,28 @@ static bool assistant_resolve_part(struct assistant *a, struct request_part *par
     return part->image != NULL;
 }
 
+static bool assistant_resolve_bias(struct assistant *a, struct request *r,
+                                   const struct request_text_bias *bias, struct err *err) {
+    size_t n;
+    int32_t *ids = llm_tokenize(a->llm, bias->text, strlen(bias->text), false, 0, &n, err);
+    size_t n_all = r->sampling.n_biases + n;
+    struct llm_logit_bias *all = ids ? try_malloc_array(n_all + 1, sizeof *all, "logit_bias", err) : NULL;
+    if (all) {
+        memcpy(all, r->biases, r->sampling.n_biases * sizeof *all);
+        for (size_t i = 0; i < n; i++)
+            all[r->sampling.n_biases++] = (struct llm_logit_bias){ids[i], bias->bias};
+        free(r->biases);
+        r->sampling.biases = r->biases = all;
+    }
+    free(ids);
+    return all != NULL;
+}
+
 bool assistant_resolve(struct assistant *a, struct request *r, struct err *err) {
     size_t n_images = 0;
+    for (size_t i = 0; i < r->n_text_biases; i++)
+        if (!assistant_resolve_bias(a, r, &r->text_biases[i], err))
+            return err_set_param(err, "logit_bias");
     for (size_t i = 0; i < r->n_turns; i++)
         for (size_t j = 0; j < r->turns[i].n_parts; j++)
             if (!assistant_resolve_part(a, &r->turns[i].parts[j], &n_images, err))

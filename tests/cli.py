@@ -37,6 +37,24 @@ class Usage(unittest.TestCase):
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         self.assertIn(word, done.stderr)
 
+    def test_template(self):
+        with tempfile.TemporaryDirectory() as folder:
+            template, case = os.path.join(folder, "t.jinja"), os.path.join(folder, "case.json")
+            with open(template, "w", encoding="utf-8") as f:
+                f.write("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{{ strftime_now('%d') }}")
+            with open(case, "w", encoding="utf-8") as f:
+                json.dump({"messages": [{"role": "user", "content": "é"}]}, f)
+            arguments = ["inspect", "template", "--input", case]
+            done = run(*arguments, "--template", template, "--now", "2026-01-15T12:00")
+            self.assertEqual((done.returncode, done.stdout), (0, "user: é\n15"))
+            self.refused(2, "--now", *arguments, "--template", template, "--now", "today")
+            self.refused(2, "-m FILE is missing", *arguments)
+            with open(template, "w", encoding="utf-8") as f:
+                f.write("a\n{{ messages.x.y }}")
+            self.refused(3, "line 2: 'list object' has no attribute 'x'", *arguments, "--template", template)
+            done = run(*arguments, "-m", MODEL)
+            self.assertIn("é", done.stdout, done.stderr)
+
     def test_usage_errors(self):
         self.refused(2, "nonsense", "nonsense")
         self.refused(2, "inspect nonsense", "inspect", "nonsense")

@@ -48,7 +48,8 @@ struct vision *vision_open(const char *path, struct ops *ops, const struct visio
                            struct err *err) {
     struct vision *v = xcalloc(1, sizeof *v);
     v->limits = with_defaults(options);
-    if (!vision_model_init(&v->model, path, ops, err) || !vision_hash_file(v->model.gguf, v->hash, err)) {
+    if (!vision_model_init(&v->model, path, ops, &v->limits.load, err) ||
+        !vision_hash_file(v->model.gguf, v->hash, err)) {
         vision_close(v);
         return NULL;
     }

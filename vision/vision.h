@@ -7,6 +7,7 @@
 #define VISION_VISION_H
 
 #include "base/err.h"
+#include "base/load.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,9 +18,10 @@ struct vision;        // an open mmproj file: read-only after vision_open
 struct vision_image;  // one prepared picture
 struct vision_encode; // one encode under way
 
-struct vision_options {     // zero means default
-    size_t max_image_bytes; // 20 MiB
-    size_t max_pixels;      // 64 million
+struct vision_options {       // zero means default
+    size_t max_image_bytes;   // 20 MiB
+    size_t max_pixels;        // 64 million
+    struct load_options load; // mapped
 };
 
 struct vision_info {

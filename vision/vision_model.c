@@ -185,9 +185,10 @@ static bool bind_projector(struct vision_model *m, struct err *err) {
     return true;
 }
 
-bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops, struct err *err) {
+bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops,
+                       const struct load_options *load, struct err *err) {
     *m = (struct vision_model){.ops = ops};
-    m->gguf = gguf_open(path, err);
+    m->gguf = gguf_open_with(path, load, err);
     if (!m->gguf || !vision_hparams_read(m->gguf, &m->hp, err))
         return false;
     m->blocks = xcalloc(m->hp.n_block, sizeof *m->blocks);

@@ -46,7 +46,8 @@ struct vision_model {
 };
 
 // False with ERR_MODEL that names the key or tensor. Fills *m; vision_model_clear it also after failure.
-bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops, struct err *err);
+bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops,
+                       const struct load_options *load, struct err *err);
 void vision_model_clear(struct vision_model *m);
 
 #endif

@@ -1,11 +1,13 @@
 // Takes the text of one message -> gives struct message: its type and the fields that are not a conversation.
-// The input of a response is read by message_input.c.
+// The input of a response is read by message_input.c, how
+// it is sampled by message_sampling.c.
 #include "message_in.h"
 
 #include "base/base64.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "message_input.h"
+#include "message_sampling.h"
 
 #include <stdlib.h>
 
@@ -59,63 +61,6 @@ static bool message_id(const json_t *root, const char *name, char **out, struct 
     return true;
 }
 
-enum number_kind { NUMBER_FLOAT, NUMBER_SIZE };
-
-struct number_field {
-    const char *name;
-    enum number_kind kind;
-    double min, max;
-    size_t offset; // in struct request
-};
-
-#define REQUEST_OFFSET(member) offsetof(struct request, member)
-
-static const struct number_field message_numbers[] = {
-    {"temperature", NUMBER_FLOAT, 0, 2, REQUEST_OFFSET(sampling.temperature)},
-    {"top_p", NUMBER_FLOAT, 0, 1, REQUEST_OFFSET(sampling.top_p)},
-    {"min_p", NUMBER_FLOAT, 0, 1, REQUEST_OFFSET(sampling.min_p)},
-    {"top_k", NUMBER_SIZE, 0, 1000000, REQUEST_OFFSET(sampling.top_k)},
-    {"repeat_penalty", NUMBER_FLOAT, 0.01, 10, REQUEST_OFFSET(sampling.repeat_penalty)},
-    {"presence_penalty", NUMBER_FLOAT, -2, 2, REQUEST_OFFSET(sampling.presence_penalty)},
-    {"frequency_penalty", NUMBER_FLOAT, -2, 2, REQUEST_OFFSET(sampling.frequency_penalty)},
-    {"repeat_last_n", NUMBER_SIZE, 0, 65536, REQUEST_OFFSET(sampling.penalty_last_n)},
-    {"max_output_tokens", NUMBER_SIZE, 1, 1000000000, REQUEST_OFFSET(max_output_tokens)},
-};
-
-static bool message_number(const json_t *root, const struct number_field *field, struct request *r,
-                           struct err *err) {
-    const json_t *value = json_object_get(root, field->name);
-    if (!value || json_is_null(value))
-        return true;
-    bool whole = field->kind == NUMBER_SIZE;
-    if (whole ? !json_is_integer(value) : !json_is_number(value))
-        return message_invalid(err, field->name, whole ? "an integer" : "a number", value);
-    double number = json_number_value(value);
-    if (!(number >= field->min && number <= field->max)) {
-        err_set(err, ERR_INVALID_VALUE, "%s: expected %g to %g, found %g", field->name, field->min,
-                field->max, number);
-        return err_set_param(err, "%s", field->name);
-    }
-    char *member = (char *)r + field->offset;
-    if (whole)
-        *(size_t *)(void *)member = (size_t)json_integer_value(value);
-    else
-        *(float *)(void *)member = (float)number;
-    return true;
-}
-
-// Any integer; -1 keeps the random seed, as llama-server has it.
-static bool message_seed(const json_t *root, struct request *r, struct err *err) {
-    const json_t *value = json_object_get(root, "seed");
-    if (!value || json_is_null(value))
-        return true;
-    if (!json_is_integer(value))
-        return message_invalid(err, "seed", "an integer", value);
-    if (json_integer_value(value) != -1)
-        r->sampling.seed = (uint64_t)json_integer_value(value);
-    return true;
-}
-
 static bool message_stop(const json_t *value, const char *param, struct request *r, struct err *err) {
     if (!json_is_string(value))
         return message_invalid(err, param, "a string", value);
@@ -147,36 +92,6 @@ static bool message_stops(const json_t *root, struct request *r, struct err *err
         if (!message_stop(json_array_get(value, i), param, r, err))
             return false;
     }
-    return true;
-}
-
-// {"token id": bias}; -100 and 100 all but forbid and force, as everywhere.
-static bool message_biases(json_t *root, struct request *r, struct err *err) {
-    json_t *value = json_object_get(root, "logit_bias");
-    if (!value || json_is_null(value))
-        return true;
-    if (!json_is_object(value))
-        return message_invalid(err, "logit_bias", "an object", value);
-    if (json_object_size(value) > MESSAGE_BIASES_MAX) {
-        err_set(err, ERR_INVALID_VALUE, "logit_bias: expected at most %d tokens, found %zu",
-                MESSAGE_BIASES_MAX, json_object_size(value));
-        return err_set_param(err, "logit_bias");
-    }
-    r->biases = xcalloc(json_object_size(value) + 1, sizeof *r->biases);
-    const char *key;
-    json_t *bias;
-    json_object_foreach(value, key, bias) {
-        char *end;
-        long id = strtol(key, &end, 10);
-        double number = json_number_value(bias);
-        if (end == key || *end || id < 0 || id > INT32_MAX || !json_is_number(bias) || number < -100 ||
-            number > 100) {
-            err_set(err, ERR_INVALID_VALUE, "logit_bias: expected a token id and a bias of -100 to 100");
-            return err_set_param(err, "logit_bias");
-        }
-        r->biases[r->sampling.n_biases++] = (struct llm_logit_bias){(int32_t)id, (float)number};
-    }
-    r->sampling.biases = r->biases;
     return true;
 }
 
@@ -214,13 +129,6 @@ static bool message_unsupported(const json_t *root, struct err *err) {
     const json_t *tools = json_object_get(root, "tools");
     if (json_array_size(tools) > 0)
         return message_refuse(err, "tools");
-    const json_t *grammar = json_object_get(root, "grammar");
-    if (grammar && !json_is_null(grammar))
-        return message_refuse(err, "grammar");
-    const json_t *format = json_object_get(json_object_get(root, "text"), "format");
-    const json_t *type = json_object_get(format, "type");
-    if (format && !json_is_null(format) && (!json_is_string(type) || strcmp(json_string_value(type), "text")))
-        return message_refuse(err, "text.format");
     return true;
 }
 
@@ -243,11 +151,7 @@ static bool message_response_create(json_t *root, const struct message_limits *l
     struct request *r = m->request = request_create();
     if (!message_model(root, limits, err) || !message_unsupported(root, err))
         return false;
-    for (size_t i = 0; i < sizeof message_numbers / sizeof *message_numbers; i++)
-        if (!message_number(root, &message_numbers[i], r, err))
-            return false;
-    if (!message_seed(root, r, err) || !message_stops(root, r, err) || !message_biases(root, r, err) ||
-        !message_metadata(root, m, err) ||
+    if (!message_sampling(root, r, err) || !message_stops(root, r, err) || !message_metadata(root, m, err) ||
         !message_id(root, "previous_response_id", &r->previous_response_id, err))
         return false;
     json_t *instructions = json_object_get(root, "instructions");

@@ -14,6 +14,7 @@ enum {
     MESSAGE_METADATA_MAX = 2048, // bytes of metadata as JSON
     MESSAGE_STOPS_MAX = 16,
     MESSAGE_BIASES_MAX = 1024,
+    MESSAGE_BREAKERS_MAX = 16,
 };
 
 enum message_type {

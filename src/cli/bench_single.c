@@ -61,7 +61,7 @@ static bool open_all(struct single *b, struct err *err) {
     b->ops = cpu_open(&(struct cpu_options){.n_threads = c->n_threads}, err);
     if (!b->ops)
         return false;
-    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32};
+    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32, .load = c->load};
     b->llm = llm_open(c->model_path, b->ops, &options, err);
     if (!b->llm)
         return false;

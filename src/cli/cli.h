@@ -11,12 +11,14 @@
 bool cmd_serve(struct cli_options *o, struct err *err);
 bool cmd_run(struct cli_options *o, struct err *err);
 bool cmd_bench(struct cli_options *o, struct err *err);
+bool cmd_quantize(struct cli_options *o, struct err *err);
 bool cmd_inspect_gguf(struct cli_options *o, struct err *err);
 bool cmd_inspect_tensor(struct cli_options *o, struct err *err);
 bool cmd_inspect_tokens(struct cli_options *o, struct err *err);
 bool cmd_inspect_detok(struct cli_options *o, struct err *err);
 bool cmd_inspect_logits(struct cli_options *o, struct err *err);
 bool cmd_inspect_image(struct cli_options *o, struct err *err);
+bool cmd_inspect_template(struct cli_options *o, struct err *err);
 
 // ---- files.c ----
 

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cli/bench.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 
 #include <stdlib.h>
 
@@ -81,6 +82,7 @@ bool cmd_bench(struct cli_options *o, struct err *err) {
     if (o->images.n > 1 || (o->images.n && !o->config.mmproj_path))
         return err_set(err, ERR_INVALID_VALUE, "--image: want one picture, and --mmproj");
     log_set_level(LOG_LEVEL_WARN);
+    cli_show_loading(&o->config);
     if (!bench_run_single(o, &single, err))
         return false;
     if (n_streams && !bench_run_streams(o, streams, n_streams, err))

@@ -24,7 +24,7 @@ static bool opened_open(struct opened *m, const struct cli_options *o, struct er
         return false;
     m->ops = cpu_open(&(struct cpu_options){.n_threads = 1}, err);
     if (m->ops)
-        m->llm = llm_open(o->config.model_path, m->ops, &(struct llm_options){0}, err);
+        m->llm = llm_open_vocabulary(o->config.model_path, m->ops, o->pre, err);
     if (!m->llm)
         opened_close(m);
     return m->llm != NULL;

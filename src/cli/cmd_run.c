@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 #include "scheduler.h"
 
 #include <signal.h>
@@ -21,6 +22,17 @@ static volatile sig_atomic_t interrupted;
 static void on_interrupt(int signal_number) {
     (void)signal_number;
     interrupted = 1;
+}
+
+static bool read_grammar(const char *path, struct request *r, struct err *err) {
+    size_t size_bytes;
+    uint8_t *text = cli_read_file(path, (size_t)1 << 20, &size_bytes, err);
+    if (!text)
+        return false;
+    r->grammar = llm_grammar_parse((const char *)text, size_bytes, err);
+    r->sampling.grammar = r->grammar;
+    free(text);
+    return r->grammar != NULL;
 }
 
 // Returns new request: the pictures, then the question.
@@ -41,7 +53,10 @@ static struct request *build_request(const struct cli_options *o, struct err *er
     r->instructions = o->system ? xstrdup(o->system) : NULL;
     r->max_output_tokens = o->max_tokens;
     r->sampling = o->sampling;
-    return r;
+    if (!o->grammar_file || read_grammar(o->grammar_file, r, err))
+        return r;
+    request_destroy(r);
+    return NULL;
 }
 
 // On a terminal, one line that the first text replaces.
@@ -159,6 +174,7 @@ bool cmd_run(struct cli_options *o, struct err *err) {
         return false;
     log_set_level(LOG_LEVEL_WARN);
     o->config.n_parallel = 1;
+    cli_show_loading(&o->config);
     struct assistant *a = assistant_open(&o->config, err);
     if (!a)
         return false;

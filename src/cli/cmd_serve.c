@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 #include "scheduler.h"
 #include "web/server.h"
 
@@ -52,6 +53,7 @@ bool cmd_serve(struct cli_options *o, struct err *err) {
                   "listening on %s: there is NO AUTHENTICATION yet; everybody who reaches this port can use "
                   "the model",
                   config->host);
+    cli_show_loading(config);
     struct assistant *a = assistant_open(config, err);
     if (!a)
         return false;

@@ -6,7 +6,8 @@
 
 struct vision_options cli_vision_limits(const struct cli_options *o) {
     return (struct vision_options){.max_image_bytes = o->config.max_image_bytes,
-                                   .max_pixels = o->config.max_pixels};
+                                   .max_pixels = o->config.max_pixels,
+                                   .load = o->config.load};
 }
 
 struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err) {

@@ -34,7 +34,7 @@ struct option {
 #define MODELS  (SERVING | CMD_INSPECT_LOGITS)
 #define INSPECT                                                                                              \
     (CMD_INSPECT_GGUF | CMD_INSPECT_TENSOR | CMD_INSPECT_TOKENS | CMD_INSPECT_DETOK | CMD_INSPECT_LOGITS |   \
-     CMD_INSPECT_IMAGE)
+     CMD_INSPECT_IMAGE | CMD_INSPECT_TEMPLATE)
 #define BIG 9007199254740992.0 // 2^53: every integer below is a double
 
 // The default of an option is what options_parse finds in its member before it reads anything.
@@ -42,7 +42,7 @@ static const struct option options[] = {
     {"model", 'm', "OCELLUS_MODEL", "FILE", "language model (GGUF); without it the demo model", OPT_STRING, 0,
      0, AT(config.model_path), SERVING},
     {"model", 'm', "OCELLUS_MODEL", "FILE", "language model (GGUF)", OPT_STRING, 0, 0, AT(config.model_path),
-     CMD_INSPECT_TOKENS | CMD_INSPECT_DETOK | CMD_INSPECT_LOGITS},
+     CMD_INSPECT_TOKENS | CMD_INSPECT_DETOK | CMD_INSPECT_LOGITS | CMD_INSPECT_TEMPLATE},
     {"mmproj", 0, "OCELLUS_MMPROJ", "FILE", "vision model (GGUF) that goes with it", OPT_STRING, 0, 0,
      AT(config.mmproj_path), MODELS | CMD_INSPECT_IMAGE},
     {"chat-template", 0, "OCELLUS_CHAT_TEMPLATE", "NAME",
@@ -51,9 +51,14 @@ static const struct option options[] = {
     {"ctx", 'c', "OCELLUS_CTX", "N", "positions a conversation; 0 = the model's own, at most 4096", OPT_SIZE,
      0, 1 << 24, AT(config.n_ctx), MODELS},
     {"threads", 't', "OCELLUS_THREADS", "N", "compute threads; 0 = one a processor", OPT_SIZE, 0, 1024,
-     AT(config.n_threads), MODELS | CMD_INSPECT_IMAGE},
+     AT(config.n_threads), MODELS | CMD_INSPECT_IMAGE | CMD_QUANTIZE},
     {"kv-type", 0, "OCELLUS_KV_TYPE", "f16|f32", "type of the KV cache; default f16, for inspect f32",
      OPT_CHOICE, 0, 0, AT(kv_type), MODELS},
+
+    {"mlock", 0, "OCELLUS_MLOCK", NULL, "keep the models in memory, never swapped out", OPT_FLAG, 0, 0,
+     AT(config.load.mlock), SERVING},
+    {"no-mmap", 0, "OCELLUS_NO_MMAP", NULL, "read the models into memory instead of mapping their files",
+     OPT_FLAG, 0, 0, AT(config.load.no_mmap), SERVING},
 
     {"host", 0, "OCELLUS_HOST", "ADDRESS", "address to listen on", OPT_STRING, 0, 0, AT(config.host),
      CMD_SERVE},
@@ -95,6 +100,8 @@ static const struct option options[] = {
      0, 1, AT(sampling.min_p), CMD_RUN},
     {"repeat-penalty", 0, NULL, "X", "make tokens of the recent text less likely; 1 = off", OPT_FLOAT, 0.01,
      100, AT(sampling.repeat_penalty), CMD_RUN},
+    {"grammar-file", 0, NULL, "FILE", "GBNF grammar that the answer keeps to", OPT_STRING, 0, 0,
+     AT(grammar_file), CMD_RUN},
     {"seed", 0, NULL, "N", "the same seed gives the same answer", OPT_SIZE, 0, BIG, AT(seed), CMD_RUN},
     {"stats", 0, NULL, NULL, "print token counts and speeds to stderr", OPT_FLAG, 0, 0, AT(stats), CMD_RUN},
 
@@ -117,6 +124,8 @@ static const struct option options[] = {
      CMD_INSPECT_TOKENS},
     {"no-bos", 0, NULL, NULL, "do not begin with the BOS token", OPT_FLAG, 0, 0, AT(no_bos),
      CMD_INSPECT_TOKENS},
+    {"pre", 0, NULL, "NAME", "cut words as this pre-tokenizer does; default: as the model says", OPT_STRING,
+     0, 0, AT(pre), CMD_INSPECT_TOKENS},
     {"ids", 0, NULL, "N,N,...", "token ids", OPT_STRING, 0, 0, AT(ids), CMD_INSPECT_DETOK},
     {"tokens", 0, NULL, "N,N,...", "token ids of the prompt, before the picture if there is one", OPT_STRING,
      0, 0, AT(tokens), CMD_INSPECT_LOGITS},
@@ -128,10 +137,16 @@ static const struct option options[] = {
     {"pixels", 0, NULL, "FILE", "begin from these pixels (little-endian f32) instead of a picture",
      OPT_STRING, 0, 0, AT(pixels), CMD_INSPECT_IMAGE},
     {"shape", 0, NULL, "T,3,H,W", "shape of --pixels", OPT_STRING, 0, 0, AT(shape), CMD_INSPECT_IMAGE},
+    {"template", 0, NULL, "FILE", "chat template (Jinja); default: the model's", OPT_STRING, 0, 0,
+     AT(template), CMD_INSPECT_TEMPLATE},
+    {"input", 0, NULL, "FILE", "JSON object of the template's variables: messages, tools, bos_token, ...",
+     OPT_STRING, 0, 0, AT(input), CMD_INSPECT_TEMPLATE},
+    {"now", 0, "OCELLUS_NOW", "TIME", "time of strftime_now, such as 2026-01-15T12:00; default: the clock",
+     OPT_STRING, 0, 0, AT(now), CMD_INSPECT_TEMPLATE},
     {"out", 0, NULL, "FILE", "write raw little-endian f32 (rgb: u8) there instead of JSON to stdout",
      OPT_STRING, 0, 0, AT(out), CMD_INSPECT_TENSOR | CMD_INSPECT_LOGITS | CMD_INSPECT_IMAGE},
 
-    {"help", 'h', NULL, NULL, "print this help", OPT_FLAG, 0, 0, AT(help), SERVING | INSPECT},
+    {"help", 'h', NULL, NULL, "print this help", OPT_FLAG, 0, 0, AT(help), SERVING | INSPECT | CMD_QUANTIZE},
 };
 
 enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -200,7 +215,7 @@ static bool option_store(struct cli_options *o, const struct option *opt, const 
         return false;
     switch (opt->type) {
     case OPT_FLAG:
-        *(bool *)target = true;
+        *(bool *)target = !value || strcmp(value, "0") != 0; // a value comes from the environment
         return true;
     case OPT_CHOICE:
         if (!word_is_among(opt->argument, value))

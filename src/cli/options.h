@@ -18,6 +18,8 @@ enum command_bit {
     CMD_INSPECT_DETOK = 1 << 6,
     CMD_INSPECT_LOGITS = 1 << 7,
     CMD_INSPECT_IMAGE = 1 << 8,
+    CMD_INSPECT_TEMPLATE = 1 << 9,
+    CMD_QUANTIZE = 1 << 10,
 };
 
 struct cli_list { // of an option that may be given several times
@@ -38,6 +40,7 @@ struct cli_options {
     size_t seed;
     size_t max_tokens; // 0 = up to the context
     const char *system;
+    const char *grammar_file;
     bool stats;
 
     // several commands
@@ -53,10 +56,11 @@ struct cli_options {
     // inspect
     bool full;
     bool special, bos, no_bos;
-    const char *text, *file, *ids;
+    const char *text, *file, *ids, *pre;
     const char *tokens, *tokens_after;
     bool last;
     const char *stage, *pixels, *shape;
+    const char *template, *input, *now;
     const char *out;
 
     char *const *arguments; // what is no option: borrowed from argv

@@ -1,7 +1,7 @@
 // Attention on the CPU.
 //
 // takes q [n_rows, n_head, head_dim] and k, v [n_keys, n_head_kv, head_dim] of each part
-// gives out[r, h] = sum_j softmax_j(scale q[r, h] . k[j, h / group]) v[j, h / group]
+// gives out[r, h] = sum_j softmax_j(cap(scale q[r, h] . k[j, h / group])) v[j, h / group]
 //
 // Keys come in blocks of ATTN_KEYS that always start at key 0. Each query keeps a running maximum, a running
 // sum and an unfinished output, which it scales down when the maximum rises (online softmax: Milakov and
@@ -87,6 +87,12 @@ static size_t item_n_keys(const struct attn_job *j, const struct attn_items *it,
     return p->causal ? p->n_keys - p->n_rows + (it->first + i) / j->group + 1 : p->n_keys;
 }
 
+// The first key that item i sees.
+static size_t item_first_key(const struct attn_job *j, const struct attn_items *it, size_t i) {
+    size_t n_keys = item_n_keys(j, it, i), window = j->a->window;
+    return window && it->part->causal && n_keys > window ? n_keys - window : 0;
+}
+
 // Rows first .. first + n - 1 of k or v of one head as f32; *stride tells how far apart.
 static const float *kv_rows(const struct attn_job *j, const struct attn_items *it, const void *kv,
                             size_t first, size_t n, float *memory, size_t *stride) {
@@ -117,11 +123,15 @@ static void attn_block(const struct attn_job *j, const struct attn_items *it, co
                     .n_in = head_dim};
     j->k->dot[TENSOR_F32](&d);
 
-    float decay[ATTN_ITEMS];
+    float decay[ATTN_ITEMS], cap = j->a->soft_cap;
     for (size_t i = 0; i < it->n; i++) {
         float *s = m->scores + i * ATTN_KEYS;
-        size_t limit = item_n_keys(j, it, i);
-        if (limit > first_key) {
+        size_t limit = item_n_keys(j, it, i), first = item_first_key(j, it, i);
+        if (limit > first_key && first < first_key + n_keys) {
+            for (size_t key = 0; cap > 0 && key < n_keys; key++)
+                s[key] = cap * tanhf(s[key] / cap);
+            for (size_t key = 0; key + first_key < first; key++)
+                s[key] = -INFINITY; // in front of the window
             decay[i] = j->k->softmax_block(s, size_min(limit - first_key, n_keys), &rows[i]);
         } else { // another row of this chunk sees this block, this one does not
             memset(s, 0, ATTN_KEYS * sizeof *s);
@@ -147,8 +157,9 @@ static void attn_chunk(void *ctx, size_t chunk, size_t thread) {
     }
     memset(m.acc, 0, it.n * head_dim * sizeof(float));
 
-    size_t n_keys = item_n_keys(j, &it, it.n - 1); // the last item sees most
-    for (size_t key = 0; key < n_keys; key += ATTN_KEYS)
+    size_t n_keys = item_n_keys(j, &it, it.n - 1);                        // the last item sees most
+    size_t first_key = item_first_key(j, &it, 0) / ATTN_KEYS * ATTN_KEYS; // the first item sees furthest back
+    for (size_t key = first_key; key < n_keys; key += ATTN_KEYS)
         attn_block(j, &it, &m, rows, key, size_min(ATTN_KEYS, n_keys - key));
 
     for (size_t i = 0; i < it.n; i++) {

@@ -26,6 +26,7 @@ struct cpu {
     struct cpu_scratch activations;     // of one matmul, quantised
     struct cpu_scratch rope;            // see rope_table
     size_t rope_rows, rope_pairs;       // what `rope` holds
+    float rope_magnitude;
 };
 
 struct weight {

@@ -211,13 +211,48 @@ static void cpu_add(struct ops *o, float *y, const float *x, size_t n) {
     cpu_run(cpu_of(o), n_chunks_of(n, ROW_WORK), n, add_chunk, &j);
 }
 
+struct scale_job {
+    float *x;
+    float factor;
+    size_t n;
+};
+
+static void scale_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct scale_job *j = ctx;
+    size_t end = size_min((chunk + 1) * ROW_WORK, j->n);
+    for (size_t i = chunk * ROW_WORK; i < end; i++)
+        j->x[i] *= j->factor;
+}
+
+static void cpu_scale(struct ops *o, float *x, float factor, size_t n) {
+    struct scale_job j = {x, factor, n};
+    cpu_run(cpu_of(o), n_chunks_of(n, ROW_WORK), n, scale_chunk, &j);
+}
+
+static void soft_cap_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct scale_job *j = ctx;
+    size_t end = size_min((chunk + 1) * ROW_WORK, j->n);
+    for (size_t i = chunk * ROW_WORK; i < end; i++)
+        j->x[i] = j->factor * tanhf(j->x[i] / j->factor);
+}
+
+static void cpu_soft_cap(struct ops *o, float *x, float cap, size_t n) {
+    struct scale_job j = {x, cap, n};
+    cpu_run(cpu_of(o), n_chunks_of(n, ROW_WORK), n * ACT_MACS, soft_cap_chunk, &j);
+}
+
 // [n_rows, n_pairs] (cos, sin), computed in double: the angle of a late position has few bits left in f32.
 // Every layer rotates queries and keys by the same angles, so the last table is kept with its inputs.
-static const float *rope_table(struct cpu *c, const int32_t *positions, const float *freqs, size_t n_rows,
-                               size_t n_pairs) {
+static const float *rope_table(struct cpu *c, const int32_t *positions, const struct rope *rope,
+                               size_t n_rows) {
+    const float *freqs = rope->freqs;
+    size_t n_pairs = rope->n_rot / 2;
     size_t table_size = n_rows * n_pairs * 2 * sizeof(float);
     size_t positions_size = n_rows * sizeof *positions, freqs_size = n_pairs * sizeof *freqs;
-    bool same_shape = c->rope_rows == n_rows && c->rope_pairs == n_pairs;
+    bool same_shape =
+        c->rope_rows == n_rows && c->rope_pairs == n_pairs && c->rope_magnitude == rope->magnitude;
     float *table = cpu_scratch_get(&c->rope, table_size + positions_size + freqs_size);
     char *kept_positions = (char *)table + table_size, *kept_freqs = kept_positions + positions_size;
     if (same_shape && memcmp(kept_positions, positions, positions_size) == 0 &&
@@ -226,13 +261,14 @@ static const float *rope_table(struct cpu *c, const int32_t *positions, const fl
     for (size_t r = 0; r < n_rows; r++)
         for (size_t i = 0; i < n_pairs; i++) {
             double angle = (double)positions[r] * (double)freqs[i];
-            table[(r * n_pairs + i) * 2] = (float)cos(angle);
-            table[(r * n_pairs + i) * 2 + 1] = (float)sin(angle);
+            table[(r * n_pairs + i) * 2] = (float)(cos(angle) * (double)rope->magnitude);
+            table[(r * n_pairs + i) * 2 + 1] = (float)(sin(angle) * (double)rope->magnitude);
         }
     memcpy(kept_positions, positions, positions_size);
     memcpy(kept_freqs, freqs, freqs_size);
     c->rope_rows = n_rows;
     c->rope_pairs = n_pairs;
+    c->rope_magnitude = rope->magnitude;
     return table;
 }
 
@@ -240,6 +276,7 @@ struct rope_job {
     float *x;
     const float *table;
     size_t stride, n_rows, n_head, head_dim, n_pairs, rows_per_chunk;
+    size_t pair_stride, partner; // pair i is x[i * pair_stride], x[i * pair_stride + partner]
 };
 
 static void rope_chunk(void *ctx, size_t chunk, size_t thread) {
@@ -252,24 +289,32 @@ static void rope_chunk(void *ctx, size_t chunk, size_t thread) {
             float *x = j->x + r * j->stride + h * j->head_dim;
             for (size_t i = 0; i < j->n_pairs; i++) {
                 float cos_ = table[2 * i], sin_ = table[2 * i + 1];
-                float a = x[2 * i], b = x[2 * i + 1];
-                x[2 * i] = a * cos_ - b * sin_;
-                x[2 * i + 1] = a * sin_ + b * cos_;
+                float *first = x + i * j->pair_stride, *second = first + j->partner;
+                float a = *first, b = *second;
+                *first = a * cos_ - b * sin_;
+                *second = a * sin_ + b * cos_;
             }
         }
     }
 }
 
-static void cpu_rope(struct ops *o, float *x, size_t stride, const int32_t *positions, const float *freqs,
-                     size_t n_rows, size_t n_head, size_t head_dim, size_t n_rot) {
+static void cpu_rope(struct ops *o, float *x, size_t stride, const int32_t *positions,
+                     const struct rope *rope, size_t n_rows, size_t n_head, size_t head_dim) {
+    size_t n_rot = rope->n_rot;
     assert(n_rot % 2 == 0 && n_rot <= head_dim);
     if (n_rows == 0 || n_rot == 0)
         return;
     struct cpu *c = cpu_of(o);
-    struct rope_job j = {x,         rope_table(c, positions, freqs, n_rows, n_rot / 2),
-                         stride,    n_rows,
-                         n_head,    head_dim,
-                         n_rot / 2, rows_per_chunk(n_head * head_dim)};
+    struct rope_job j = {.x = x,
+                         .table = rope_table(c, positions, rope, n_rows),
+                         .stride = stride,
+                         .n_rows = n_rows,
+                         .n_head = n_head,
+                         .head_dim = head_dim,
+                         .n_pairs = n_rot / 2,
+                         .rows_per_chunk = rows_per_chunk(n_head * head_dim),
+                         .pair_stride = rope->halves ? 1 : 2,
+                         .partner = rope->halves ? n_rot / 2 : 1};
     cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n_head * n_rot, rope_chunk, &j);
 }
 
@@ -351,6 +396,8 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
         .activate = cpu_activate,
         .activate_mul = cpu_activate_mul,
         .add = cpu_add,
+        .scale = cpu_scale,
+        .soft_cap = cpu_soft_cap,
         .close = cpu_close,
     };
     return &c->ops;

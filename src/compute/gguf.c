@@ -12,15 +12,13 @@
 // than the file is long enough to hold.
 #include "compute/gguf.h"
 #include "base/mem.h"
+#include "compute/gguf_file.h"
 #include "compute/quant.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are used as they lie in the file");
@@ -33,6 +31,7 @@ enum {
     ALIGNMENT_DEFAULT = 32,
     ALIGNMENT_MIN = 8, // the specification's; it also keeps every block's fields aligned
     ALIGNMENT_MAX = 1 << 20,
+    PARTS_MAX = 4096,
     PATH_SHOWN = 100,
     NAME_SHOWN = 64,
 };
@@ -40,7 +39,8 @@ enum {
 struct gguf {
     char *path;
     const char *label; // the path, or its last part where it is long
-    const uint8_t *data;
+    struct gguf_file file;
+    const uint8_t *data; // of `file`
     size_t size_bytes;
     size_t at; // what gguf_open has read so far
     unsigned version;
@@ -51,6 +51,8 @@ struct gguf {
     const struct gguf_key **keys_by_name;  // [n_keys]
     struct tensor *tensors;                // [n_tensors]
     const struct tensor **tensors_by_name; // [n_tensors]
+    struct gguf **parts;                   // [n_parts], the files behind the first of a split model
+    size_t n_parts;
 };
 
 // A name from the file made fit for a message.
@@ -231,15 +233,6 @@ static bool read_alignment(struct gguf *g, struct err *err) {
     return true;
 }
 
-static bool refuse_split(const struct gguf *g, struct err *err) {
-    uint64_t n_parts = 1;
-    if (!gguf_get_uint(g, "split.count", 0, UINT64_MAX, &n_parts, NULL, err))
-        return false;
-    return n_parts <= 1 ||
-           err_set(err, ERR_MODEL, "%s: one of %" PRIu64 " parts of a split model, want a model in one file",
-                   g->label, n_parts);
-}
-
 static bool err_tensor_cut(const struct gguf *g, const struct tensor *t, struct err *err) {
     return err_set(err, ERR_MODEL, "%s: %s: its directory entry goes past the end of the file (%zu bytes)",
                    g->label, t->name, g->size_bytes);
@@ -331,6 +324,17 @@ static bool place_tensor(const struct gguf *g, struct tensor *t, size_t data_at,
     return true;
 }
 
+static bool sort_tensors(struct gguf *g, struct err *err) {
+    for (size_t i = 0; i < g->n_tensors; i++)
+        g->tensors_by_name[i] = &g->tensors[i];
+    qsort(g->tensors_by_name, g->n_tensors, sizeof *g->tensors_by_name, compare_tensors);
+    for (size_t i = 1; i < g->n_tensors; i++)
+        if (compare_tensors(&g->tensors_by_name[i - 1], &g->tensors_by_name[i]) == 0)
+            return err_set(err, ERR_MODEL, "%s: tensor %s is there twice", g->label,
+                           g->tensors_by_name[i]->name);
+    return true;
+}
+
 static bool read_tensors(struct gguf *g, uint64_t n, struct err *err) {
     bool ok = false;
     uint64_t *offsets = NULL;
@@ -348,19 +352,12 @@ static bool read_tensors(struct gguf *g, uint64_t n, struct err *err) {
         g->tensors[i] = (struct tensor){0};
         if (!read_tensor(g, i, &offsets[i], err))
             goto fail;
-        g->tensors_by_name[i] = &g->tensors[i];
     }
     size_t data_at = (g->at + g->alignment - 1) / g->alignment * g->alignment;
     for (size_t i = 0; i < n; i++)
         if (!place_tensor(g, &g->tensors[i], data_at, offsets[i], err))
             goto fail;
-    qsort(g->tensors_by_name, n, sizeof *g->tensors_by_name, compare_tensors);
-    for (size_t i = 1; i < n; i++)
-        if (compare_tensors(&g->tensors_by_name[i - 1], &g->tensors_by_name[i]) == 0) {
-            err_set(err, ERR_MODEL, "%s: tensor %s is there twice", g->label, g->tensors_by_name[i]->name);
-            goto fail;
-        }
-    ok = true;
+    ok = sort_tensors(g, err);
 
 fail:
     free(offsets);
@@ -393,53 +390,132 @@ static bool read_header(struct gguf *g, uint64_t *n_tensors, uint64_t *n_keys, s
     return true;
 }
 
-static bool map_file(struct gguf *g, struct err *err) {
-    bool ok = false;
-    struct stat st;
-    int fd = open(g->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // or a FIFO would wait for its writer
-    if (fd < 0)
-        return err_set(err, ERR_IO, "%s: cannot be opened: %s", g->label, strerror(errno));
-    if (fstat(fd, &st) != 0) {
-        err_set(err, ERR_IO, "%s: cannot be examined: %s", g->label, strerror(errno));
-        goto fail;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        err_set(err, ERR_MODEL, "%s: %s, want a regular file", g->label,
-                S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
-        goto fail;
-    }
-    if (st.st_size == 0) {
-        err_set(err, ERR_MODEL, "%s: an empty file, want a GGUF file", g->label);
-        goto fail;
-    }
-    void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED) {
-        err_set(err, ERR_IO, "%s: cannot be mapped: %s", g->label, strerror(errno));
-        goto fail;
-    }
-    g->data = data;
-    g->size_bytes = (size_t)st.st_size;
-    ok = true;
-
-fail:
-    close(fd);
-    return ok;
+// The path, or its last part where it is long.
+static const char *path_shown(const char *path) {
+    const char *last = strrchr(path, '/');
+    const char *shown = strlen(path) > PATH_SHOWN && last && last[1] ? last + 1 : path;
+    size_t len = strlen(shown);
+    return len > PATH_SHOWN ? shown + len - PATH_SHOWN : shown;
 }
 
-struct gguf *gguf_open(const char *path, struct err *err) {
+static struct gguf *open_file(const char *path, const struct load_options *options, struct err *err) {
     struct gguf *g = xcalloc(1, sizeof *g);
     g->path = xstrdup(path);
-    const char *last = strrchr(g->path, '/');
-    size_t len = strlen(g->path);
-    g->label = len > PATH_SHOWN && last && last[1] ? last + 1 : g->path;
-    if (strlen(g->label) > PATH_SHOWN)
-        g->label += strlen(g->label) - PATH_SHOWN;
+    g->label = path_shown(g->path);
     uint64_t n_tensors = 0, n_keys = 0;
-    if (map_file(g, err) && read_header(g, &n_tensors, &n_keys, err) && read_keys(g, n_keys, err) &&
-        read_alignment(g, err) && refuse_split(g, err) && read_tensors(g, n_tensors, err))
+    bool ok = gguf_file_open(&g->file, g->path, g->label, options, err);
+    g->data = g->file.data;
+    g->size_bytes = g->file.size_bytes;
+    if (ok && read_header(g, &n_tensors, &n_keys, err) && read_keys(g, n_keys, err) &&
+        read_alignment(g, err) && read_tensors(g, n_tensors, err))
         return g;
     gguf_close(g);
     return NULL;
+}
+
+// Returns the path of part `no` (from 0) of n, new, given that of part 0; NULL where that is not called as
+// the first of n.
+static char *part_path(const char *first, size_t no, size_t n) {
+    char tail[64], wanted[64];
+    int len = snprintf(tail, sizeof tail, "-%05zu-of-%05zu.gguf", (size_t)1, n);
+    snprintf(wanted, sizeof wanted, "-%05zu-of-%05zu.gguf", no + 1, n);
+    size_t first_len = strlen(first);
+    if (first_len < (size_t)len || strcmp(first + first_len - len, tail) != 0)
+        return NULL;
+    char *path = xstrdup(first);
+    memcpy(path + first_len - len, wanted, (size_t)len);
+    return path;
+}
+
+static bool open_part(struct gguf *g, size_t no, size_t n_parts, const struct load_options *options,
+                      struct err *err) {
+    char *path = part_path(g->path, no, n_parts);
+    if (!path)
+        return err_set(err, ERR_MODEL,
+                       "%s: the first of %zu parts of a split model, want a name ending in "
+                       "-00001-of-%05zu.gguf",
+                       g->label, n_parts, n_parts);
+    bool there = access(path, F_OK) == 0;
+    if (!there)
+        err_set(err, ERR_MODEL, "%s: part %zu of %zu is missing", path_shown(path), no + 1, n_parts);
+    struct gguf *part = there ? open_file(path, options, err) : NULL;
+    free(path);
+    if (!part)
+        return false;
+    g->parts[g->n_parts++] = part;
+    g->size_bytes += part->size_bytes;
+    uint64_t found_no = UINT64_MAX, found_n = 0;
+    if (!gguf_get_uint(part, "split.no", 0, UINT64_MAX, &found_no, NULL, err) ||
+        !gguf_get_uint(part, "split.count", 0, UINT64_MAX, &found_n, NULL, err))
+        return false;
+    return (found_no == no && found_n == n_parts) ||
+           err_set(err, ERR_MODEL,
+                   "%s: keys split.no %" PRId64 " and split.count %" PRIu64 ", want %zu and %zu", part->label,
+                   (int64_t)found_no, found_n, no, n_parts);
+}
+
+// The tensors of all parts in one directory; their data stays where it is.
+static bool join_tensors(struct gguf *g, struct err *err) {
+    size_t n = g->n_tensors, at = g->n_tensors;
+    for (size_t i = 0; i < g->n_parts; i++)
+        n += g->parts[i]->n_tensors;
+    uint64_t wanted = n;
+    if (!gguf_get_uint(g, "split.tensors.count", 0, UINT64_MAX, &wanted, NULL, err))
+        return false;
+    if (wanted != n)
+        return err_set(err, ERR_MODEL,
+                       "%s: %zu tensors in its %zu parts, want %" PRIu64 " (split.tensors.count)", g->label,
+                       n, g->n_parts + 1, wanted);
+    struct tensor *tensors = try_malloc_array(n + 1, sizeof *tensors, g->label, err);
+    const struct tensor **by_name = try_malloc_array(n + 1, sizeof *by_name, g->label, err);
+    if (!tensors || !by_name) {
+        free(tensors);
+        free(by_name);
+        return false;
+    }
+    memcpy(tensors, g->tensors, g->n_tensors * sizeof *tensors);
+    for (size_t i = 0; i < g->n_parts; i++) {
+        memcpy(tensors + at, g->parts[i]->tensors, g->parts[i]->n_tensors * sizeof *tensors);
+        at += g->parts[i]->n_tensors;
+    }
+    free(g->tensors);
+    free(g->tensors_by_name);
+    g->tensors = tensors;
+    g->tensors_by_name = by_name;
+    g->n_tensors = n;
+    return sort_tensors(g, err);
+}
+
+static bool open_parts(struct gguf *g, const struct load_options *options, struct err *err) {
+    uint64_t n = 1, no = 0;
+    if (!gguf_get_uint(g, "split.count", 0, PARTS_MAX, &n, NULL, err))
+        return false;
+    if (n <= 1)
+        return true;
+    if (!gguf_get_uint(g, "split.no", 0, n - 1, &no, NULL, err))
+        return false;
+    if (no != 0)
+        return err_set(err, ERR_MODEL,
+                       "%s: part %" PRIu64 " of %" PRIu64 " of a split model, want the first "
+                       "(-00001-of-%05" PRIu64 ".gguf)",
+                       g->label, no + 1, n, n);
+    g->parts = xcalloc(n - 1, sizeof(struct gguf *));
+    for (size_t i = 1; i < n; i++)
+        if (!open_part(g, i, n, options, err))
+            return false;
+    return join_tensors(g, err);
+}
+
+struct gguf *gguf_open_with(const char *path, const struct load_options *options, struct err *err) {
+    struct gguf *g = open_file(path, options, err);
+    if (!g || open_parts(g, options, err))
+        return g;
+    gguf_close(g);
+    return NULL;
+}
+
+struct gguf *gguf_open(const char *path, struct err *err) {
+    return gguf_open_with(path, &(struct load_options){0}, err);
 }
 
 void gguf_close(struct gguf *g) {
@@ -453,8 +529,10 @@ void gguf_close(struct gguf *g) {
     free(g->keys_by_name);
     free(g->tensors);
     free(g->tensors_by_name);
-    if (g->data)
-        munmap((void *)(uintptr_t)g->data, g->size_bytes);
+    for (size_t i = 0; i < g->n_parts; i++)
+        gguf_close(g->parts[i]);
+    free(g->parts);
+    gguf_file_close(&g->file);
     free(g->path);
     free(g);
 }
@@ -465,6 +543,15 @@ const char *gguf_path(const struct gguf *g) {
 
 size_t gguf_size_bytes(const struct gguf *g) {
     return g->size_bytes;
+}
+
+size_t gguf_n_parts(const struct gguf *g) {
+    return g->n_parts + 1;
+}
+
+const char *gguf_part_path(const struct gguf *g, size_t i) {
+    assert(i <= g->n_parts);
+    return i == 0 ? g->path : g->parts[i - 1]->path;
 }
 
 unsigned gguf_version(const struct gguf *g) {

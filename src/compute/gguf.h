@@ -3,9 +3,13 @@
 // gguf_open checks everything before it is used: magic, version, every count, offset, type, dimension and
 // string length against the bytes the file has left; a file cut short or a tensor past the end is refused
 // by name. Big-endian files are refused by name. Pointers handed out live until gguf_close.
+//
+// A model split into NAME-00001-of-0000N.gguf and its fellows is opened by its first part and reads as one
+// file: the keys of the first, the tensors of all.
 #ifndef COMPUTE_GGUF_H
 #define COMPUTE_GGUF_H
 
+#include "base/load.h"
 #include "compute/tensor.h"
 
 #include <stdbool.h>
@@ -45,11 +49,14 @@ struct gguf_key {
 struct gguf;
 
 // Any thread; an open file may be read from any number of threads.
-struct gguf *gguf_open(const char *path, struct err *err);
+struct gguf *gguf_open(const char *path, struct err *err); // mapped
+struct gguf *gguf_open_with(const char *path, const struct load_options *options, struct err *err);
 void gguf_close(struct gguf *g);
 
 const char *gguf_path(const struct gguf *g);
-size_t gguf_size_bytes(const struct gguf *g);
+size_t gguf_size_bytes(const struct gguf *g); // of all parts
+size_t gguf_n_parts(const struct gguf *g);    // 1 for a model in one file
+const char *gguf_part_path(const struct gguf *g, size_t i);
 unsigned gguf_version(const struct gguf *g);
 
 size_t gguf_n_keys(const struct gguf *g);

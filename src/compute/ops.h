@@ -48,6 +48,16 @@ struct attn {
     float scale;                        // applied to q . k before the softmax
     const struct attn_part *parts;      // host memory
     size_t n_parts;
+    float soft_cap; // 0 = off: scores s become soft_cap tanh(s / soft_cap)
+    size_t window;  // 0 = off: of the keys up to its own a causal row sees the last `window` ones
+};
+
+// How the heads of queries and keys are rotated.
+struct rope {
+    const float *freqs; // [n_rot / 2] host memory: angle of a pair for each position
+    size_t n_rot;       // values of a head that are rotated, from its first on; even
+    bool halves;        // pairs are (i, i + n_rot / 2), else (2i, 2i + 1)
+    float magnitude;    // of the rotated pairs, 1 but for YaRN and LongRoPE
 };
 
 struct ops {
@@ -80,11 +90,10 @@ struct ops {
     void (*layer_norm)(struct ops *o, float *y, const float *x, const float *w, const float *b, float eps,
                        size_t n_rows, size_t n);
 
-    // Rotates in place the first n_rot values of each head of x[n_rows, n_head, head_dim] (rows `stride`
-    // floats apart) as GGUF's llama stores them: adjacent pairs (2i, 2i+1) by angle positions[row] *
-    // freqs[i]. positions, freqs[n_rot / 2]: host memory.
-    void (*rope)(struct ops *o, float *x, size_t stride, const int32_t *positions, const float *freqs,
-                 size_t n_rows, size_t n_head, size_t head_dim, size_t n_rot);
+    // Rotates in place the heads of x[n_rows, n_head, head_dim] (rows `stride` floats apart): pair i by the
+    // angle positions[row] * freqs[i]. positions: host memory.
+    void (*rope)(struct ops *o, float *x, size_t stride, const int32_t *positions, const struct rope *rope,
+                 size_t n_rows, size_t n_head, size_t head_dim);
 
     // dst rows of dst_type = src rows [n_rows, n] f32 (how keys and values enter the cache); strides in elements.
     void (*convert_rows)(struct ops *o, void *dst, enum tensor_type dst_type, size_t dst_stride,
@@ -93,10 +102,12 @@ struct ops {
     // out = softmax(scale q k^T, masked) v for each part; head h uses kv head h / (n_head / n_head_kv).
     void (*attention)(struct ops *o, const struct attn *a);
 
-    // In place; y = act(gate) up; y += x.
+    // In place; y = act(gate) up; y += x; x *= factor; x = cap tanh(x / cap).
     void (*activate)(struct ops *o, float *x, enum act act, size_t n);
     void (*activate_mul)(struct ops *o, float *y, const float *gate, const float *up, enum act act, size_t n);
     void (*add)(struct ops *o, float *y, const float *x, size_t n);
+    void (*scale)(struct ops *o, float *x, float factor, size_t n);
+    void (*soft_cap)(struct ops *o, float *x, float cap, size_t n);
 
     void (*close)(struct ops *o);
 };

@@ -66,7 +66,9 @@ const cases = {
     'unknown model': [create('x', { model: 'gpt-9' }), 'model_not_found', /^model$/],
     'an http image_url': [create(ask({ image_url: 'http://127.0.0.1/x.png' }, 'What?')), 'invalid_value', /image_url/],
     'tools': [create('x', { tools: [{ type: 'function', name: 'f' }] }), 'invalid_value', /^tools$/],
-    'a JSON schema': [create('x', { text: { format: { type: 'json_schema' } } }), 'invalid_value', /^text.format$/],
+    'a JSON schema': [create('x', { text: { format: { type: 'json_schema' } } }), 'invalid_value', /^text.format.schema$/],
+    'a grammar that is none': [create('x', { grammar: 'root ::= ("a"' }), 'invalid_value', /^grammar$/],
+    'an unknown sampler': [create('x', { samplers: ['top_k', 'magic'] }), 'invalid_value', /^samplers.1.$/],
     'unknown role': [create([{ role: 'wizard', content: 'x' }]), 'invalid_value', /^input\[0\].role$/],
     'unknown part': [create([{ role: 'user', content: [{ type: 'input_audio' }] }]), 'invalid_value',
         /^input\[0\].content\[0\].type$/],
@@ -84,7 +86,7 @@ for (const [name, values] of Object.entries({
     temperature: [-0.1, 2.1, '1', true, [], {}], top_p: [-1, 1.5], min_p: [2], top_k: [-1, 1.5, 2 ** 53],
     max_output_tokens: [0, -1, 2 ** 31, 1.5, 'x'], seed: [0.5, '7'], repeat_penalty: [0, 11],
     presence_penalty: [3], frequency_penalty: [-3], repeat_last_n: [-1, 1e6], stop: [1, [1], ['']],
-    logit_bias: [[], { x: 1 }, { 1: 101 }, { '-1': 0 }], metadata: [1, { a: 1 }], instructions: [1],
+    logit_bias: [3, [[1]], { x: 'y' }, { 1: 101 }, { '-1': 0 }], metadata: [1, { a: 1 }], instructions: [1],
     previous_response_id: [1, ''],
 }))
     for (const value of values)

@@ -416,7 +416,7 @@ static void test_keys(void) {
     check_refused(&m, "key long: an array of 9 items of type u32, 35 bytes left");
     image_init(&m, 3);
     put_key(&m, "split.count", GGUF_U16, &(uint16_t){3}, 2);
-    check_refused(&m, "one of 3 parts of a split model");
+    check_refused(&m, "the first of 3 parts of a split model");
 }
 
 static void test_alignment(void) {

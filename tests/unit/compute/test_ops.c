@@ -7,13 +7,15 @@
 
 // softmax(scale q k^T) v of one row and head in double.
 static void naive_attention(double *out, const float *q, const float *k, const float *v, size_t stride,
-                            size_t n_keys, size_t head_dim, float scale) {
+                            size_t n_keys, size_t head_dim, float scale, float soft_cap) {
     double *p = malloc(n_keys * sizeof *p), max = -INFINITY, sum = 0;
     for (size_t j = 0; j < n_keys; j++) {
         p[j] = 0;
         for (size_t d = 0; d < head_dim; d++)
             p[j] += (double)q[d] * k[j * stride + d];
         p[j] *= scale;
+        if (soft_cap > 0)
+            p[j] = soft_cap * tanh(p[j] / soft_cap);
         max = p[j] > max ? p[j] : max;
     }
     for (size_t j = 0; j < n_keys; j++)
@@ -30,11 +32,13 @@ struct attn_case {
     size_t n_rows, n_keys, n_head, n_head_kv, head_dim;
     enum tensor_type kv_type;
     bool causal;
-    float scale;
+    float scale, soft_cap;
+    size_t window;
 };
 
 static struct attn attn_of(const struct attn_case *c, const struct attn_part *part) {
-    return (struct attn){c->n_head, c->n_head_kv, c->head_dim, c->kv_type, c->scale, part, 1};
+    return (struct attn){c->n_head, c->n_head_kv, c->head_dim, c->kv_type, c->scale, part,
+                         1,         c->soft_cap,  c->window};
 }
 
 static void test_attention_case(struct ops *one, struct ops *three, const struct attn_case *c) {
@@ -78,8 +82,10 @@ static void test_attention_case(struct ops *one, struct ops *three, const struct
         for (size_t h = 0; h < c->n_head; h++) {
             size_t kv = h / (c->n_head / c->n_head_kv) * c->head_dim;
             double out[128];
-            naive_attention(out, q + r * row + h * c->head_dim, k + kv, v + kv, kv_row, n_keys, c->head_dim,
-                            c->scale);
+            size_t first = c->window && n_keys > c->window ? n_keys - c->window : 0;
+            naive_attention(out, q + r * row + h * c->head_dim, k + kv + first * kv_row,
+                            v + kv + first * kv_row, kv_row, n_keys - first, c->head_dim, c->scale,
+                            c->soft_cap);
             for (size_t d = 0; d < c->head_dim; d++)
                 want[r * row + h * c->head_dim + d] = (float)out[d];
         }
@@ -103,10 +109,18 @@ static void test_attention_case(struct ops *one, struct ops *three, const struct
 
 static void test_attention(struct ops *one, struct ops *three) {
     static const struct attn_case cases[] = {
-        {1, 1, 4, 2, 32, TENSOR_F32, true, 0.2f},    {1, 65, 4, 1, 64, TENSOR_F16, true, 0.2f},
-        {7, 7, 6, 2, 72, TENSOR_F16, true, 0.1f},    {70, 135, 4, 2, 64, TENSOR_F32, true, 0.1f},
-        {65, 65, 2, 2, 72, TENSOR_F32, false, 0.1f}, {33, 130, 2, 2, 20, TENSOR_F16, false, 0.3f},
-        {5, 64, 3, 3, 37, TENSOR_F32, false, 0.2f},  {4, 100, 2, 1, 32, TENSOR_F32, true, 30},
+        {1, 1, 4, 2, 32, TENSOR_F32, true, 0.2f, 0, 0},
+        {1, 65, 4, 1, 64, TENSOR_F16, true, 0.2f, 0, 0},
+        {7, 7, 6, 2, 72, TENSOR_F16, true, 0.1f, 0, 0},
+        {70, 135, 4, 2, 64, TENSOR_F32, true, 0.1f, 0, 0},
+        {65, 65, 2, 2, 72, TENSOR_F32, false, 0.1f, 0, 0},
+        {33, 130, 2, 2, 20, TENSOR_F16, false, 0.3f, 0, 0},
+        {5, 64, 3, 3, 37, TENSOR_F32, false, 0.2f, 0, 0},
+        {4, 100, 2, 1, 32, TENSOR_F32, true, 30, 0, 0},
+        {9, 70, 4, 2, 32, TENSOR_F32, true, 1, 5, 0},
+        {150, 200, 4, 2, 32, TENSOR_F32, true, 0.2f, 0, 1},
+        {150, 200, 4, 2, 32, TENSOR_F16, true, 0.2f, 0, 67},
+        {1, 300, 2, 2, 32, TENSOR_F16, true, 0.5f, 2, 70},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         test_attention_case(one, three, &cases[i]);
@@ -121,11 +135,11 @@ static void test_attention_parts(struct ops *o) {
         {q, together, kv, kv, ROW, ROW, ROW, 3, KEYS, true},
         {q + 3 * ROW, together + 3 * ROW, kv, kv, ROW, ROW, ROW, 6, 40, true},
     };
-    struct attn a = {2, 2, 32, TENSOR_F32, 0.1f, parts, 2};
+    struct attn a = {2, 2, 32, TENSOR_F32, 0.1f, parts, 2, 0, 0};
     o->attention(o, &a);
     for (size_t i = 0; i < 2; i++) {
         parts[i].out = alone + i * 3 * ROW;
-        a = (struct attn){2, 2, 32, TENSOR_F32, 0.1f, &parts[i], 1};
+        a = (struct attn){2, 2, 32, TENSOR_F32, 0.1f, &parts[i], 1, 0, 0};
         o->attention(o, &a);
     }
     CHECK(memcmp(together, alone, 9 * ROW * sizeof *alone) == 0);
@@ -237,25 +251,44 @@ static void test_f16(struct ops *o) {
     free(y);
 }
 
-static void test_rope(struct ops *o) {
+static void test_rope(struct ops *o, bool halves) {
     enum { ROWS = 3, HEADS = 2, DIM = 8, ROT = 6, STRIDE = 20 };
     const float freqs[ROT / 2] = {1, 0.1f, 0.01f};
     const int32_t positions[2][ROWS] = {{0, 5, 100000}, {1, 2, 3}};
-    for (int round = 0; round < 3; round++) { // the third as the first: a kept table must not be stale
-        const int32_t *p = positions[round % 2];
+    for (int round = 0; round < 4; round++) { // 2, 3 as 0 with another magnitude: no table may be stale
+        const int32_t *p = positions[round == 1];
+        const struct rope rope = {freqs, ROT, halves, round == 3 ? 1.25f : 1};
         float *x = random_floats(ROWS * STRIDE), y[ROWS * STRIDE];
         memcpy(y, x, sizeof y);
-        o->rope(o, y, STRIDE, p, freqs, ROWS, HEADS, DIM, ROT);
+        o->rope(o, y, STRIDE, p, &rope, ROWS, HEADS, DIM);
         for (size_t i = 0; i < ROWS * STRIDE; i++) {
             size_t r = i / STRIDE, d = i % STRIDE % DIM;
-            double want = x[i], angle = d < ROT ? (double)p[r] * freqs[d / 2] : 0;
+            size_t pair = halves ? d % (ROT / 2) : d / 2, partner = halves ? ROT / 2 : 1;
+            bool is_second = halves ? d >= ROT / 2 : d % 2 == 1;
+            double want = x[i], angle = d < ROT ? (double)p[r] * (double)freqs[pair] : 0;
             if (i % STRIDE < HEADS * DIM && d < ROT)
-                want = d % 2 ? x[i - 1] * sin(angle) + x[i] * cos(angle)
-                             : x[i] * cos(angle) - x[i + 1] * sin(angle);
+                want = (double)rope.magnitude * (is_second ? x[i - partner] * sin(angle) + x[i] * cos(angle)
+                                                           : x[i] * cos(angle) - x[i + partner] * sin(angle));
             CHECK_NEAR(y[i], want, 1e-6);
         }
         free(x);
     }
+}
+
+static void test_scale_and_cap(struct ops *o) {
+    enum { N = 9000 };
+    float *x = random_floats(N), *y = malloc(N * sizeof *y), *z = malloc(N * sizeof *z);
+    memcpy(y, x, N * sizeof *y);
+    memcpy(z, x, N * sizeof *z);
+    o->scale(o, y, 3, N);
+    o->soft_cap(o, z, 0.5f, N);
+    for (size_t i = 0; i < N; i++) {
+        CHECK(y[i] == 3 * x[i]);
+        CHECK_NEAR(z[i], 0.5 * tanh(2 * (double)x[i]), 1e-6);
+    }
+    free(x);
+    free(y);
+    free(z);
 }
 
 static void test_memory_and_add(struct ops *o) {
@@ -350,7 +383,9 @@ int main(void) {
         test_norms(three, 130, 301);
         test_activations(three);
         test_f16(three);
-        test_rope(one);
+        test_rope(one, false);
+        test_rope(one, true);
+        test_scale_and_cap(one);
         test_memory_and_add(one);
         test_weights(one);
         one->close(one);

@@ -68,7 +68,7 @@ static void test_token_loop(void) {
     sampling.presence_penalty = 0.1f;
     struct llm_prompt *prompt = question(m, &err);
     struct llm_seq *seq = llm_seq_create(m, &err);
-    struct llm_sampler *sampler = llm_sampler_create(m, &sampling);
+    struct llm_sampler *sampler = llm_sampler_create(m, &sampling, &err);
     struct llm_rows rows = {
         .seq = seq, .prompt = prompt, .n_rows = llm_prompt_n_rows(prompt), .want_logits = true};
     int32_t id = 0;

@@ -187,8 +187,8 @@ static void check_hostile_vocabularies(void) {
     struct vocab v = small;
 
     writer_init(&w);
-    writer_string(&w, "tokenizer.ggml.model", "gpt2");
-    check_refused(&w, "tokenizer.ggml.model: \"gpt2\", want \"llama\"");
+    writer_string(&w, "tokenizer.ggml.model", "rwkv");
+    check_refused(&w, "tokenizer.ggml.model: \"rwkv\", want one of llama, gpt2, bert");
 
     writer_init(&w);
     check_refused(&w, "tokenizer.ggml.model: missing");

@@ -116,7 +116,9 @@ static void check_bent(const char *path) {
         struct err err = {0};
         struct image image;
         bytes[at] ^= 0x55;
-        bool ok = image_decode(bytes, size_bytes, &(struct vision_options){1 << 20, 1 << 20}, &image, &err);
+        bool ok = image_decode(bytes, size_bytes,
+                               &(struct vision_options){.max_image_bytes = 1 << 20, .max_pixels = 1 << 20},
+                               &image, &err);
         CHECK(ok ? image.rgb && err.code == ERR_NONE : !image.rgb && err.code != ERR_NONE);
         image_clear(&image);
         bytes[at] ^= 0x55;
@@ -188,15 +190,22 @@ static void check_limits(void) {
     struct image_info info;
     struct err none = {0}, bytes_err = {0}, pixels_err = {0};
     uint8_t *jpeg = check_read_file(FOLDER "wide.jpg", &size_bytes); // 160 x 90
-    CHECK(!image_decode(jpeg, size_bytes, &(struct vision_options){100, 1 << 20}, &image, &bytes_err));
+    CHECK(!image_decode(jpeg, size_bytes,
+                        &(struct vision_options){.max_image_bytes = 100, .max_pixels = 1 << 20}, &image,
+                        &bytes_err));
     CHECK_ERR(&bytes_err, ERR_IMAGE_TOO_LARGE, "at most 100");
-    CHECK(image_probe(jpeg, size_bytes, &(struct vision_options){1 << 20, 160 * 90 - 1}, &info, &none));
+    CHECK(image_probe(jpeg, size_bytes,
+                      &(struct vision_options){.max_image_bytes = 1 << 20, .max_pixels = 160 * 90 - 1}, &info,
+                      &none));
     CHECK(info.scale_denom == 2 && info.width_px == 160);
-    CHECK(image_decode(jpeg, size_bytes, &(struct vision_options){1 << 20, 40 * 23}, &image, &none));
+    CHECK(image_decode(jpeg, size_bytes,
+                       &(struct vision_options){.max_image_bytes = 1 << 20, .max_pixels = 40 * 23}, &image,
+                       &none));
     CHECK(image.width_px == 40 && image.height_px == 23);
     image_clear(&image);
-    CHECK(
-        !image_decode(jpeg, size_bytes, &(struct vision_options){1 << 20, 20 * 12 - 1}, &image, &pixels_err));
+    CHECK(!image_decode(jpeg, size_bytes,
+                        &(struct vision_options){.max_image_bytes = 1 << 20, .max_pixels = 20 * 12 - 1},
+                        &image, &pixels_err));
     CHECK_ERR(&pixels_err, ERR_IMAGE_TOO_LARGE, "160x90");
     free(jpeg);
 }

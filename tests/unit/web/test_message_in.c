@@ -64,6 +64,29 @@ static void test_create(void) {
     message_clear(&m);
 }
 
+static void test_sampling(void) {
+    struct message m;
+    CHECK(parse("{\"type\":\"response.create\",\"input\":\"hi\",\"mirostat\":2,\"dry_penalty_last_n\":-1,"
+                "\"xtc_probability\":0.5,\"samplers\":[\"top_k\",\"typ_p\"],\"ignore_eos\":true,"
+                "\"dry_sequence_breakers\":[\"ab\"],\"logit_bias\":[[5,false],[\"no\",-2]],"
+                "\"text\":{\"format\":{\"type\":\"json_schema\",\"schema\":{\"type\":\"integer\"}}}}",
+                &m));
+    const struct llm_sampling *s = &m.request->sampling;
+    CHECK(s->mirostat == 2 && s->dry_penalty_last_n == -1 && s->xtc_probability == 0.5f && s->ignore_eos);
+    CHECK(s->stages_set && s->stages[0] == LLM_STAGE_TOP_K && s->stages[1] == LLM_STAGE_TYPICAL_P &&
+          s->stages[2] == LLM_STAGE_END);
+    CHECK(s->n_dry_breakers == 1 && !strcmp(s->dry_breakers[0], "ab"));
+    CHECK(s->n_biases == 1 && s->biases[0].id == 5 && s->biases[0].bias == -INFINITY);
+    CHECK(m.request->n_text_biases == 1 && m.request->text_biases[0].bias == -2);
+    CHECK(s->grammar != NULL);
+    message_clear(&m);
+    refuse("{\"type\":\"response.create\",\"input\":\"x\",\"grammar\":\"root ::= x\"}", ERR_INVALID_VALUE,
+           "grammar");
+    refuse("{\"type\":\"response.create\",\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\","
+           "\"schema\":{\"not\":{}}}}}",
+           ERR_INVALID_VALUE, "text.format.schema");
+}
+
 static void test_others(void) {
     struct message m;
     CHECK(parse("{\"type\":\"image.begin\",\"upload_id\":4294967295,\"size_bytes\":1000}", &m));
@@ -149,6 +172,7 @@ static void test_budget(void) {
 
 int main(void) {
     json_setup();
+    test_sampling();
     test_create();
     test_others();
     test_refused();

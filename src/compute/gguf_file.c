@@ -1,0 +1,101 @@
+// The bytes of a model file: mapped, or read into memory, and locked there where that is asked.
+#define _DEFAULT_SOURCE // MAP_ANONYMOUS
+#include "compute/gguf_file.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { STEP_BYTES = 16 << 20 }; // read or locked between two words of progress
+
+static void report(const struct load_options *options, const char *path, size_t done, size_t total) {
+    if (options->progress)
+        options->progress(options->ctx, path, done, total);
+}
+
+static bool read_file(struct gguf_file *f, int fd, const char *path, const char *label,
+                      const struct load_options *options, struct err *err) {
+    size_t size = f->size_bytes, at = 0;
+    uint8_t *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return err_set(err, ERR_NOMEM, "%s: no memory for its %zu bytes", label, size);
+    f->data = data;
+    while (at < size) {
+        ssize_t n = read(fd, data + at, size - at < STEP_BYTES ? size - at : STEP_BYTES);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set(err, ERR_IO, "%s: cannot be read: %s", label, strerror(errno));
+        if (n == 0)
+            return err_set(err, ERR_IO, "%s: ends at byte %zu, had %zu when it was opened", label, at, size);
+        at += (size_t)n;
+        report(options, path, at, size);
+    }
+    mprotect(data, size, PROT_READ); // as a map: nothing writes to weights
+    return true;
+}
+
+static bool map_file(struct gguf_file *f, int fd, const char *label, struct err *err) {
+    void *data = mmap(NULL, f->size_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return err_set(err, ERR_IO, "%s: cannot be mapped: %s", label, strerror(errno));
+    f->data = data;
+    return true;
+}
+
+static void lock(const struct gguf_file *f, const char *path, const char *label,
+                 const struct load_options *options) {
+    for (size_t at = 0; at < f->size_bytes; at += STEP_BYTES) {
+        size_t left = f->size_bytes - at;
+        if (mlock(f->data + at, left < STEP_BYTES ? left : STEP_BYTES) != 0) {
+            int reason = errno;
+            struct rlimit limit = {0};
+            getrlimit(RLIMIT_MEMLOCK, &limit);
+            log_event(LOG_LEVEL_WARN,
+                      "%s: only %zu of %zu bytes are locked in memory: %s; the limit (ulimit -l) is %llu KiB",
+                      label, at, f->size_bytes, strerror(reason), (unsigned long long)limit.rlim_cur / 1024);
+            return;
+        }
+        report(options, path, at + (left < STEP_BYTES ? left : STEP_BYTES), f->size_bytes);
+    }
+}
+
+static bool examine(struct gguf_file *f, int fd, const char *label, struct err *err) {
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return err_set(err, ERR_IO, "%s: cannot be examined: %s", label, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return err_set(err, ERR_MODEL, "%s: %s, want a regular file", label,
+                       S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
+    if (st.st_size == 0)
+        return err_set(err, ERR_MODEL, "%s: an empty file, want a GGUF file", label);
+    f->size_bytes = (size_t)st.st_size;
+    return true;
+}
+
+bool gguf_file_open(struct gguf_file *f, const char *path, const char *label,
+                    const struct load_options *options, struct err *err) {
+    *f = (struct gguf_file){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // or a FIFO would wait for its writer
+    if (fd < 0)
+        return err_set(err, ERR_IO, "%s: cannot be opened: %s", label, strerror(errno));
+    bool ok = examine(f, fd, label, err) &&
+              (options->no_mmap ? read_file(f, fd, path, label, options, err) : map_file(f, fd, label, err));
+    close(fd);
+    if (ok && options->mlock)
+        lock(f, path, label, options);
+    if (!ok)
+        gguf_file_close(f);
+    return ok;
+}
+
+void gguf_file_close(struct gguf_file *f) {
+    if (f->data)
+        munmap((void *)(uintptr_t)f->data, f->size_bytes);
+    *f = (struct gguf_file){0};
+}

@@ -1,0 +1,22 @@
+// The bytes of a model file: mapped, or read into memory, and locked there where that is asked.
+#ifndef COMPUTE_GGUF_FILE_H
+#define COMPUTE_GGUF_FILE_H
+
+#include "base/err.h"
+#include "base/load.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gguf_file {
+    const uint8_t *data; // NULL: none
+    size_t size_bytes;
+};
+
+// `label` names the file in errors. A lock that fails is a warning that names the limit, not an error.
+bool gguf_file_open(struct gguf_file *f, const char *path, const char *label,
+                    const struct load_options *options, struct err *err);
+void gguf_file_close(struct gguf_file *f);
+
+#endif
