@@ -76,6 +76,19 @@ static bool read_float(const struct keys *k, const char *suffix, float *out, str
     return true;
 }
 
+// The same, but 0 is legal and means off.
+static bool read_switch(const struct keys *k, const char *suffix, float *out, struct err *err) {
+    char key[KEY_SIZE];
+    key_name(k, key, suffix);
+    double value = (double)*out;
+    if (!gguf_get_float(k->g, key, &value, NULL, err))
+        return false;
+    if (!(value >= 0 && value <= 1e6))
+        return err_set(err, ERR_MODEL, "%s: %g, want 0 to 1e6", key, value);
+    *out = (float)value;
+    return true;
+}
+
 static bool check_vocab(const struct keys *k, size_t n_vocab, struct err *err) {
     size_t n = n_vocab;
     if (!read_size(k, "vocab_size", 1, INT32_MAX, true, &n, err))
@@ -132,9 +145,9 @@ static bool read_scales(const struct keys *k, const struct arch *arch, struct hp
     if (!read_float(k, "embedding_scale", &embed, err) || !read_float(k, "logit_scale", &logit, err) ||
         !read_float(k, "residual_scale", &hp->residual_scale, err) ||
         !read_float(k, "attention.scale", &hp->attn_scale, err) ||
-        !read_float(k, "attention.temperature_scale", &hp->attn_temperature, err) ||
-        !read_float(k, "attn_logit_softcapping", &hp->attn_soft_cap, err) ||
-        !read_float(k, "final_logit_softcapping", &hp->logit_soft_cap, err))
+        !read_switch(k, "attention.temperature_scale", &hp->attn_temperature, err) ||
+        !read_switch(k, "attn_logit_softcapping", &hp->attn_soft_cap, err) ||
+        !read_switch(k, "final_logit_softcapping", &hp->logit_soft_cap, err))
         return false;
     hp->embed_scale = embed;
     hp->logit_scale = 1 / logit;
@@ -210,16 +223,17 @@ static double yarn_pair(const struct hparams *hp, double base, double n_turns) {
 
 static bool read_yarn(const struct keys *k, const struct hparams *hp, struct rope_scaling *s,
                       struct err *err) {
-    double fast = 32, slow = 1, log_multiplier = 0;
+    double fast = 32, slow = 1;
+    float log_multiplier = 0;
     if (!read_number(k, "rope.scaling.yarn_beta_fast", 1e6, true, &fast, err) ||
         !read_number(k, "rope.scaling.yarn_beta_slow", 1e6, true, &slow, err) ||
-        !read_number(k, "rope.scaling.yarn_log_multiplier", 1e3, true, &log_multiplier, err))
+        !read_switch(k, "rope.scaling.yarn_log_multiplier", &log_multiplier, err))
         return false;
     s->yarn = true;
     s->low = fmax(floor(yarn_pair(hp, s->base, fast)), 0);
     s->high = fmin(ceil(yarn_pair(hp, s->base, slow)), (double)hp->n_rot - 1);
     if (s->factor > 1)
-        s->magnitude *= (1 + 0.1 * log(s->factor)) / (1 + 0.1 * log_multiplier * log(s->factor));
+        s->magnitude *= (1 + 0.1 * log(s->factor)) / (1 + 0.1 * (double)log_multiplier * log(s->factor));
     return true;
 }
 

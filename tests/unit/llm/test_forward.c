@@ -194,8 +194,7 @@ static void test_context_exceeded(void) {
 }
 
 int main(void) {
-    static const char *const types[] = {"f32",  "f16",  "bf16", "q8_0", "q4_0",
-                                        "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs"};
+    static const char *const types[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"};
     struct err err = {0};
     ops = cpu_open(&(struct cpu_options){.n_threads = 2}, &err);
     CHECK(ops != NULL);
