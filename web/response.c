@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+enum { RESPONSE_JOIN_BYTES = 8 * 1024 }; // of output waiting
+
 struct response *response_create(uint64_t number, const struct request *request, const char *model,
                                  char *stream_id, char *metadata) {
     struct response *r = xcalloc(1, sizeof *r);
@@ -94,7 +96,8 @@ static bool response_delta(struct response *r, const char *text, size_t len, str
     if (!response_open_item(r, outbox, err))
         return false;
     response_keep_text(r, text, len);
-    if (outbox_join_delta(outbox, r->number, text, len))
+    // Only a reader that has fallen behind gets pieces joined: others see the text come as it is written.
+    if (outbox->n_bytes > RESPONSE_JOIN_BYTES && outbox_join_delta(outbox, r->number, text, len))
         return true;
     struct buf head = {0};
     bool ok = message_out_delta_head(&head, r->sequence++, &r->told, err) &&
