@@ -284,6 +284,7 @@ bool hparams_read_rope(const struct hparams *hp, const struct gguf *g, const str
         double scaled = s.yarn ? freq * (1 - ramp) + freq / s.factor * ramp : freq / s.factor;
         (*freqs)[i] = (float)(scaled / factor);
     }
-    *rope = (struct rope){*freqs, hp->n_rot, arch->rope_halves, (float)s.magnitude};
+    *rope = (struct rope){
+        .freqs = *freqs, .n_rot = hp->n_rot, .halves = arch->rope_halves, .magnitude = (float)s.magnitude};
     return true;
 }

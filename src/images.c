@@ -63,9 +63,9 @@ static size_t image_size(const struct image *image) {
     if (image->rows)
         total += image->info.n_tokens * vision_n_embd(image->owner->vision) * sizeof(float);
     if (image->prepared) {
-        size_t n_tiles, height_px, width_px;
-        vision_image_pixels(image->prepared, &n_tiles, &height_px, &width_px);
-        total += n_tiles * 3 * height_px * width_px * sizeof(float);
+        size_t n_values;
+        vision_image_pixels(image->prepared, &n_values);
+        total += n_values * sizeof(float);
     }
     return total;
 }

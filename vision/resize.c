@@ -1,9 +1,13 @@
-// rgb [height, width, 3] u8 on a canvas -> [out_height, out_width, 3] u8, Pillow's Image.resize(BICUBIC).
+// rgb [height, width, 3] u8 on a canvas -> [out_height, out_width, 3] u8, Pillow's Image.resize.
 //
 // Two passes, horizontal then vertical, each rounding to u8. Output i of a side with `scale` = in / out
-// covers inputs [c - s, c + s), c = (i + 0.5) scale, s = 2 max(scale, 1), with weights
+// covers inputs [c - s, c + s), c = (i + 0.5) scale, s = support max(scale, 1), with weights
 //
-//   w(x) = cubic((x + 0.5 - c) / max(scale, 1)), normalised to sum 1, a = -0.5
+//   w(x) = filter((x + 0.5 - c) / max(scale, 1)), normalised to sum 1
+//
+//   bilinear  support 1   triangle
+//   bicubic   support 2   a = -0.5
+//   Lanczos   support 3   sinc(x) sinc(x / 3)
 //
 // as integers of 22 fractional bits. Integer sums may be taken in any order, so the constant part of the
 // canvas counts as one sum of weights and results stay equal to Pillow's in every bit. Source: Pillow 9.4,
@@ -38,21 +42,45 @@ static double cubic(double x) {
     return 0.0;
 }
 
+static double triangle(double x) {
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static double sinc(double x) {
+    const double pi = 3.14159265358979323846;
+    return x == 0.0 ? 1.0 : sin(x * pi) / (x * pi);
+}
+
+static double lanczos(double x) {
+    return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0;
+}
+
+static const struct filter {
+    double support;
+    double (*weight)(double x);
+} filters[] = {
+    [RESIZE_BICUBIC] = {2, cubic},
+    [RESIZE_BILINEAR] = {1, triangle},
+    [RESIZE_LANCZOS] = {3, lanczos},
+};
+
 static void axis_clear(struct axis *axis) {
     free(axis->taps);
     free(axis->weights);
 }
 
 // Weights of output i on the whole canvas: gives the first input, and their number in *n.
-static size_t canvas_weights(double *w, size_t i, double scale, size_t canvas, size_t *n) {
-    double filter_scale = scale < 1.0 ? 1.0 : scale, support = 2.0 * filter_scale;
+static size_t canvas_weights(double *w, const struct filter *f, size_t i, double scale, size_t canvas,
+                             size_t *n) {
+    double filter_scale = scale < 1.0 ? 1.0 : scale, support = f->support * filter_scale;
     double center = ((double)i + 0.5) * scale, per_step = 1.0 / filter_scale, sum = 0;
     double low = center - support + 0.5, high = center + support + 0.5;
     size_t first = low < 0 ? 0 : (size_t)low;
     size_t end = high > (double)canvas ? canvas : (size_t)high;
     *n = end - first;
     for (size_t x = 0; x < *n; x++) {
-        w[x] = cubic(((double)(x + first) - center + 0.5) * per_step);
+        w[x] = f->weight(((double)(x + first) - center + 0.5) * per_step);
         sum += w[x];
     }
     for (size_t x = 0; x < *n; x++)
@@ -61,10 +89,10 @@ static size_t canvas_weights(double *w, size_t i, double scale, size_t canvas, s
     return first;
 }
 
-static bool axis_init(struct axis *axis, size_t in, size_t offset, size_t canvas, size_t n_out,
-                      struct err *err) {
+static bool axis_init(struct axis *axis, const struct filter *f, size_t in, size_t offset, size_t canvas,
+                      size_t n_out, struct err *err) {
     double scale = (double)canvas / (double)n_out;
-    size_t taps_max = (size_t)ceil(2.0 * (scale < 1.0 ? 1.0 : scale)) * 2 + 1, n_weights = 0;
+    size_t taps_max = (size_t)ceil(f->support * (scale < 1.0 ? 1.0 : scale)) * 2 + 1, n_weights = 0;
     *axis = (struct axis){0};
     double *w = try_malloc_array(taps_max, sizeof *w, "resize weights", err);
     axis->taps = try_malloc_array(n_out, sizeof *axis->taps, "resize taps", err);
@@ -73,7 +101,7 @@ static bool axis_init(struct axis *axis, size_t in, size_t offset, size_t canvas
         goto fail;
     for (size_t i = 0; i < n_out; i++) {
         struct taps *t = &axis->taps[i];
-        size_t n, first = canvas_weights(w, i, scale, canvas, &n);
+        size_t n, first = canvas_weights(w, f, i, scale, canvas, &n);
         *t = (struct taps){.at = n_weights};
         for (size_t x = 0; x < n; x++) {
             double fixed = w[x] * (1 << WEIGHT_BITS);
@@ -169,7 +197,7 @@ static bool pass_vertical(const struct axis *axis, const uint8_t *mid, const uin
         return false;
     for (size_t i = 0; i < n_out; i++) {
         const struct taps *t = &axis->taps[i];
-        // Below 2^31 in any order: 255 * sum of |weights|, which is at most 1.3 * 2^22.
+        // Below 2^31 in any order: 255 * sum of |weights|, which is at most 1.6 * 2^22.
         for (size_t x = 0; x < row_len; x++)
             sums[x] = (int32_t)t->canvas_weight * bare[x];
         for (size_t k = 0; k < t->n; k++) {
@@ -185,14 +213,15 @@ static bool pass_vertical(const struct axis *axis, const uint8_t *mid, const uin
     return true;
 }
 
-bool resize_bicubic(const struct resize *r, uint8_t *out, size_t out_width_px, size_t out_height_px,
-                    struct err *err) {
+bool resize_image(const struct resize *r, uint8_t *out, size_t out_width_px, size_t out_height_px,
+                  struct err *err) {
+    const struct filter *f = &filters[r->filter];
     struct axis across = {0}, down = {0};
     uint8_t *mid = NULL, *bare = NULL;
     size_t row_len = out_width_px * 3;
     bool ok = false;
-    if (!axis_init(&across, r->width_px, r->left_px, r->canvas_width_px, out_width_px, err) ||
-        !axis_init(&down, r->height_px, r->top_px, r->canvas_height_px, out_height_px, err))
+    if (!axis_init(&across, f, r->width_px, r->left_px, r->canvas_width_px, out_width_px, err) ||
+        !axis_init(&down, f, r->height_px, r->top_px, r->canvas_height_px, out_height_px, err))
         goto fail;
     mid = try_malloc_array(r->height_px, row_len, "resize", err);
     bare = try_malloc(row_len, "resize row", err);

@@ -1,9 +1,11 @@
 // The public face of the layer: limits, prepared pictures, and the encode cut into steps.
 //
-//   bytes -> image -> rgb -> preprocess -> pixels -> vit -> features -> projector -> rows
+//   bytes -> image -> rgb -> preprocess (by a plan) -> pixels of tiles -> vit -> features -> projector ->
+//   rows
 //
-// An encode counts 1 (embedding) + n_block + 1 (projector) layers. Its working memory is its own, so that
-// several may be under way at once; the model is only read.
+// Tiles of one size are encoded in batches. An encode counts 1 (embedding) + n_block + 1 (projector) layers
+// for each batch. Its working memory is its own, so that several may be under way at once; the model is only
+// read.
 #include "vision/vision.h"
 
 #include "base/mem.h"
@@ -13,8 +15,13 @@
 #include "vision/projector.h"
 #include "vision/vision_hash.h"
 #include "vision/vit.h"
+#include "vision/vit_place.h"
 
 #include <stdlib.h>
+
+enum {
+    BATCH_PATCHES = 1024
+}; // most patches of a batch of several tiles: a layer of it must stay a short step
 
 struct vision {
     struct vision_model model;
@@ -23,16 +30,24 @@ struct vision {
 };
 
 struct vision_image {
-    float *pixels; // [1, 3, image_size, image_size] f32
-    size_t image_size, n_tokens;
+    bool both_ways;
+    struct plan plan;
+    float *pixels; // [plan_n_values] f32
 };
 
 struct vision_encode {
     const struct vision_model *model;
     struct vision_image *image;
+    size_t first_tile, n_tiles; // of the batch under way
+    size_t n_layers;            // of it that have run
+    size_t n_done, n_total;     // layers of the whole encode
+    const float *pixels;        // of the batch
     struct vit vit;
     struct projector projector;
-    size_t n_done;
+    size_t n_tile_rows; // rows that are done
+    float *tile_rows;   // [rows of all tiles, n_embd_row] f32 host memory, tile after tile
+    size_t n_features;
+    float *features; // [patches of all tiles, n_embd] f32 host memory, or NULL: not wanted
 };
 
 static struct vision_options with_defaults(const struct vision_options *options) {
@@ -48,7 +63,7 @@ struct vision *vision_open(const char *path, struct ops *ops, const struct visio
                            struct err *err) {
     struct vision *v = xcalloc(1, sizeof *v);
     v->limits = with_defaults(options);
-    if (!vision_model_init(&v->model, path, ops, &v->limits.load, err) ||
+    if (!vision_model_init(&v->model, path, ops, &v->limits, err) ||
         !vision_hash_file(v->model.gguf, v->hash, err)) {
         vision_close(v);
         return NULL;
@@ -67,90 +82,113 @@ size_t vision_n_embd(const struct vision *v) {
     return v->model.hp.n_embd_row;
 }
 
+size_t vision_n_deepstack(const struct vision *v) {
+    return v->model.hp.n_deepstack;
+}
+
+size_t vision_n_embd_vit(const struct vision *v) {
+    return v->model.hp.n_embd;
+}
+
 size_t vision_max_tokens(const struct vision *v) {
-    return v->model.hp.n_patches;
+    return plan_max_rows(&v->model.hp);
 }
 
 const char *vision_hash(const struct vision *v) {
     return v->hash;
 }
 
-const struct vision_options *vision_limits(const struct vision *v) {
-    return &v->limits;
-}
-
 bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_bytes, struct vision_info *info,
                   struct err *err) {
     struct image_info header;
+    struct plan plan;
     if (!image_probe(bytes, size_bytes, &v->limits, &header, err))
         return false;
     bool swap = header.orientation >= 5;
+    size_t width = (header.width_px + header.scale_denom - 1) / header.scale_denom;
+    size_t height = (header.height_px + header.scale_denom - 1) / header.scale_denom;
+    bool ok = plan_init(&plan, &v->model.hp, swap ? height : width, swap ? width : height, err);
     *info = (struct vision_info){
         .width_px = swap ? header.height_px : header.width_px,
         .height_px = swap ? header.width_px : header.height_px,
-        .n_tokens = v->model.hp.n_patches,
+        .n_tokens = plan.n_rows,
     };
-    return true;
+    plan_clear(&plan);
+    return ok;
 }
 
-static struct vision_image *new_image(const struct vision *v, struct err *err) {
-    size_t s = v->model.hp.image_size;
-    float *pixels = try_malloc_array(s * s, 3 * sizeof *pixels, "pixels", err);
-    if (!pixels)
-        return NULL;
-    struct vision_image *image = xcalloc(1, sizeof *image);
-    *image = (struct vision_image){.pixels = pixels, .image_size = s, .n_tokens = v->model.hp.n_patches};
-    return image;
+void vision_image_layout(const struct vision_image *image, struct vision_layout *layout) {
+    const struct plan *plan = &image->plan;
+    *layout = (struct vision_layout){.n_spans = plan->n_spans,
+                                     .n_tokens = plan->n_rows,
+                                     .grid_width = plan->grid.width,
+                                     .grid_height = plan->grid.height,
+                                     .both_ways = image->both_ways};
+    layout->spans = xcalloc(layout->n_spans, sizeof *layout->spans);
+    memcpy(layout->spans, plan->spans, layout->n_spans * sizeof *layout->spans);
 }
 
 struct vision_image *vision_prepare(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
                                     struct err *err) {
     const struct vision_hparams *hp = &v->model.hp;
-    struct preprocess p = {.image_size = hp->image_size};
     struct image decoded;
-    memcpy(p.mean, hp->mean, sizeof p.mean);
-    memcpy(p.std, hp->std, sizeof p.std);
     if (!image_decode(bytes, size_bytes, &v->limits, &decoded, err))
         return NULL;
-    struct vision_image *image = new_image(v, err);
-    if (image && !preprocess_image(&p, &decoded, image->pixels, err)) {
-        vision_image_destroy(image);
-        image = NULL;
-    }
+    struct vision_image *image = xcalloc(1, sizeof *image);
+    image->both_ways = hp->family->both_ways;
+    bool ok = plan_init(&image->plan, hp, decoded.width_px, decoded.height_px, err);
+    if (ok)
+        image->pixels = try_malloc_array(plan_n_values(&image->plan), sizeof *image->pixels, "pixels", err);
+    ok = ok && image->pixels && preprocess_image(hp, &image->plan, &decoded, image->pixels, err);
     image_clear(&decoded);
-    return image;
+    if (ok)
+        return image;
+    vision_image_destroy(image);
+    return NULL;
 }
 
 struct vision_image *vision_image_from_pixels(const struct vision *v, const float *pixels, size_t n_tiles,
                                               size_t height_px, size_t width_px, struct err *err) {
-    size_t s = v->model.hp.image_size;
-    if (n_tiles != 1 || height_px != s || width_px != s) {
-        err_set(err, ERR_INVALID_VALUE, "pixels: shape [%zu, 3, %zu, %zu], want [1, 3, %zu, %zu]", n_tiles,
-                height_px, width_px, s, s);
-        return NULL;
+    const struct vision_hparams *hp = &v->model.hp;
+    struct vision_image *image = xcalloc(1, sizeof *image);
+    image->both_ways = hp->family->both_ways;
+    if (plan_init_tiles(&image->plan, hp, n_tiles, width_px, height_px, err)) {
+        size_t n = plan_n_values(&image->plan);
+        image->pixels = try_malloc_array(n, sizeof *image->pixels, "pixels", err);
+        if (image->pixels)
+            memcpy(image->pixels, pixels, n * sizeof *pixels);
     }
-    struct vision_image *image = new_image(v, err);
-    if (image)
-        memcpy(image->pixels, pixels, 3 * s * s * sizeof *pixels);
-    return image;
+    if (image->pixels)
+        return image;
+    vision_image_destroy(image);
+    return NULL;
 }
 
 void vision_image_destroy(struct vision_image *image) {
     if (!image)
         return;
+    plan_clear(&image->plan);
     free(image->pixels);
     free(image);
 }
 
-const float *vision_image_pixels(const struct vision_image *image, size_t *n_tiles, size_t *height_px,
-                                 size_t *width_px) {
-    *n_tiles = 1;
-    *height_px = *width_px = image->image_size;
+const float *vision_image_pixels(const struct vision_image *image, size_t *n_values) {
+    *n_values = plan_n_values(&image->plan);
     return image->pixels;
 }
 
+size_t vision_image_n_tiles(const struct vision_image *image) {
+    return image->plan.n_tiles;
+}
+
+void vision_image_tile(const struct vision_image *image, size_t tile, size_t *height_px, size_t *width_px) {
+    struct size size = plan_tile(&image->plan, tile);
+    *height_px = size.height;
+    *width_px = size.width;
+}
+
 size_t vision_image_n_tokens(const struct vision_image *image) {
-    return image->n_tokens;
+    return image->plan.n_rows;
 }
 
 uint8_t *vision_decode_rgb(const uint8_t *bytes, size_t size_bytes, const struct vision_options *limits,
@@ -164,57 +202,174 @@ uint8_t *vision_decode_rgb(const uint8_t *bytes, size_t size_bytes, const struct
     return image.rgb;
 }
 
+static size_t patches_of(const struct vision_encode *e, size_t tile) {
+    struct size size = plan_tile(&e->image->plan, tile);
+    size_t p = e->model->hp.patch_size;
+    return size.width / p * (size.height / p);
+}
+
+// Tiles from `first` on that are encoded together: equal ones, up to BATCH_PATCHES.
+static size_t batch_of(const struct vision_encode *e, size_t first) {
+    const struct plan *plan = &e->image->plan;
+    struct size size = plan_tile(plan, first);
+    size_t n = 1, patches = patches_of(e, first);
+    for (; first + n < plan->n_tiles && (n + 1) * patches <= BATCH_PATCHES; n++) {
+        struct size next = plan_tile(plan, first + n);
+        if (next.width != size.width || next.height != size.height)
+            break;
+    }
+    return n;
+}
+
 struct vision_encode *vision_encode_create(struct vision *v, struct vision_image *image, struct err *err) {
     struct vision_encode *e = xcalloc(1, sizeof *e);
+    size_t n_rows = 0;
     e->model = &v->model;
     e->image = image;
-    if (!vit_init(&e->vit, e->model, err) || !projector_init(&e->projector, e->model, err)) {
+    e->pixels = image->pixels;
+    for (size_t tile = 0; tile < image->plan.n_tiles; tile++)
+        n_rows += vision_tile_rows(&v->model.hp, plan_tile(&image->plan, tile));
+    for (size_t tile = 0; tile < image->plan.n_tiles; tile += batch_of(e, tile))
+        e->n_total += v->model.hp.n_block + 2;
+    e->tile_rows = try_malloc_array(n_rows, v->model.hp.n_embd_row * sizeof *e->tile_rows, "image rows", err);
+    if (!e->tile_rows) {
         vision_encode_destroy(e);
         return NULL;
     }
     return e;
 }
 
+bool vision_encode_keep_features(struct vision_encode *e, struct err *err) {
+    size_t n = 0;
+    for (size_t tile = 0; tile < e->image->plan.n_tiles; tile++)
+        n += patches_of(e, tile);
+    e->features = try_malloc_array(n, e->model->hp.n_embd * sizeof *e->features, "features", err);
+    return e->features;
+}
+
+static void end_batch(struct vision_encode *e) {
+    vit_clear(&e->vit);
+    projector_clear(&e->projector);
+    e->first_tile += e->n_tiles;
+    e->n_tiles = e->n_layers = 0;
+}
+
 void vision_encode_destroy(struct vision_encode *e) {
     if (!e)
         return;
-    vit_clear(&e->vit);
-    projector_clear(&e->projector);
+    end_batch(e);
     vision_image_destroy(e->image);
+    free(e->tile_rows);
+    free(e->features);
     free(e);
 }
 
-bool vision_encode_step(struct vision_encode *e, size_t n_layers, struct err *err) {
-    size_t n_block = e->model->hp.n_block, total = n_block + 2;
-    if (e->n_done == total)
-        return err_set(err, ERR_INTERNAL, "image encode: stepped after its end");
-    for (; n_layers > 0 && e->n_done < total; n_layers--, e->n_done++) {
-        if (e->n_done == 0)
-            vit_embed(&e->vit, e->image->pixels);
-        else if (e->n_done <= n_block)
-            vit_block(&e->vit, e->n_done - 1);
-        else
-            projector_run(&e->projector, vit_features(&e->vit));
+static bool begin_batch(struct vision_encode *e, struct err *err) {
+    struct size size = plan_tile(&e->image->plan, e->first_tile);
+    e->n_tiles = batch_of(e, e->first_tile);
+    return vit_init(&e->vit, e->model, e->n_tiles, size.width, size.height, err) &&
+           projector_init(&e->projector, e->model, e->n_tiles, e->vit.n_patches, e->vit.n_cols, e->vit.order,
+                          err);
+}
+
+// The order of the encoder's rows -> the original's: patches line by line, or cells line by line.
+static void keep_features(struct vision_encode *e, const float *features) {
+    const struct vision_hparams *hp = &e->model->hp;
+    const struct vit *t = &e->vit;
+    struct ops *o = e->model->ops;
+    size_t n_embd = hp->n_embd, n_cell = hp->merge * hp->merge;
+    for (size_t i = 0; i < t->n_tiles * t->n_patches; i++) {
+        size_t row = i % t->n_patches, at = t->order[row];
+        if (hp->family->cell_features)
+            at = vit_place_cell(hp, t->n_cols, t->order[row / n_cell * n_cell]) * n_cell + row % n_cell;
+        o->read(o, e->features + (e->n_features + i / t->n_patches * t->n_patches + at) * n_embd,
+                features + i * n_embd, n_embd * sizeof *features);
     }
+    e->n_features += t->n_tiles * t->n_patches;
+}
+
+// Rows of one cell each go to their cell's place, line by line; others stay as they are.
+static void keep_rows(struct vision_encode *e) {
+    const struct vision_hparams *hp = &e->model->hp;
+    const struct vit *t = &e->vit;
+    struct ops *o = e->model->ops;
+    size_t n_embd = hp->n_embd_row, n_cell = hp->merge * hp->merge;
+    size_t per_tile = hp->family->projector->n_rows(hp, t->n_patches);
+    for (size_t i = 0; i < t->n_tiles * per_tile; i++) {
+        size_t row = i % per_tile, at = row;
+        if (hp->merge > 1)
+            at = vit_place_cell(hp, t->n_cols, t->order[row * n_cell]);
+        o->read(o, e->tile_rows + (e->n_tile_rows + i / per_tile * per_tile + at) * n_embd,
+                e->projector.rows + i * n_embd, n_embd * sizeof *e->tile_rows);
+    }
+    e->n_tile_rows += t->n_tiles * per_tile;
+}
+
+static bool run_layer(struct vision_encode *e, struct err *err) {
+    const struct vision_hparams *hp = &e->model->hp;
+    const struct projector_kind *projector = hp->family->projector;
+    if (e->n_layers == 0) {
+        if (!begin_batch(e, err))
+            return false;
+        vit_embed(&e->vit, e->pixels);
+    } else if (e->n_layers <= hp->n_block) {
+        vit_block(&e->vit, e->n_layers - 1);
+        if (projector->tap)
+            projector->tap(&e->projector, e->n_layers - 1, e->vit.x);
+    } else {
+        const float *features = vit_features(&e->vit);
+        if (e->features)
+            keep_features(e, features);
+        projector->run(&e->projector, features);
+        keep_rows(e);
+        e->pixels += e->n_tiles * e->vit.n_patches * 3 * hp->patch_size * hp->patch_size;
+        end_batch(e);
+        return true;
+    }
+    e->n_layers++;
+    return true;
+}
+
+bool vision_encode_step(struct vision_encode *e, size_t n_layers, struct err *err) {
+    if (e->n_done == e->n_total)
+        return err_set(err, ERR_INTERNAL, "image encode: stepped after its end");
+    for (; n_layers > 0 && e->n_done < e->n_total; n_layers--, e->n_done++)
+        if (!run_layer(e, err))
+            return false;
     return true;
 }
 
 void vision_encode_progress(const struct vision_encode *e, size_t *done, size_t *total) {
     *done = e->n_done;
-    *total = e->model->hp.n_block + 2;
+    *total = e->n_total;
 }
 
-size_t vision_encode_n_features(const struct vision_encode *e) {
-    return e->model->hp.n_patches * e->model->hp.n_embd;
+// anyres: the overview's rows, then the kept part of the joined tiles, each line followed by the newline row.
+static void join_tiles(const struct vision_encode *e, float *out) {
+    const struct vision_hparams *hp = &e->model->hp;
+    const struct plan *plan = &e->image->plan;
+    size_t n = hp->n_embd_row, side = hp->image_size / hp->patch_size, per_tile = side * side;
+    memcpy(out, e->tile_rows, per_tile * n * sizeof *out);
+    out += per_tile * n;
+    for (size_t y = plan->map_top; y < plan->map_top + plan->map.height; y++) {
+        for (size_t x = plan->map_left; x < plan->map_left + plan->map.width; x++, out += n) {
+            size_t tile = 1 + y / side * plan->n_cols + x / side;
+            size_t row = tile * per_tile + y % side * side + x % side;
+            memcpy(out, e->tile_rows + row * n, n * sizeof *out);
+        }
+        memcpy(out, e->model->newline, n * sizeof *out);
+        out += n;
+    }
 }
 
-void vision_encode_rows(struct vision_encode *e, float *out) {
-    struct ops *o = e->model->ops;
-    o->read(o, out, projector_rows(&e->projector),
-            e->model->hp.n_patches * e->model->hp.n_embd_row * sizeof *out);
+void vision_encode_rows(const struct vision_encode *e, float *out) {
+    if (e->image->plan.map.width)
+        join_tiles(e, out);
+    else
+        memcpy(out, e->tile_rows, e->n_tile_rows * e->model->hp.n_embd_row * sizeof *out);
 }
 
-void vision_encode_features(struct vision_encode *e, float *out) {
-    struct ops *o = e->model->ops;
-    o->read(o, out, vit_features(&e->vit), vision_encode_n_features(e) * sizeof *out);
+const float *vision_encode_features(const struct vision_encode *e, size_t *n_features) {
+    *n_features = e->n_features;
+    return e->features;
 }

@@ -1,7 +1,8 @@
 // The public seam of the vision layer: bytes of a picture -> embedding rows of the language model.
 //
 //   vision_probe    bytes -> size and number of rows, from the header alone
-//   vision_prepare  bytes -> rgb -> pixels [n_tiles, 3, S, S] f32 (decode, EXIF, pad, resize, normalise)
+//   vision_prepare  bytes -> rgb -> pixels of tiles [tile][3][height][width] f32 (decode, EXIF, resize,
+//                   normalise)
 //   vision_encode_* pixels -> ViT -> projector -> rows [n_tokens, n_embd] f32, a few layers at a time
 #ifndef VISION_VISION_H
 #define VISION_VISION_H
@@ -18,10 +19,34 @@ struct vision;        // an open mmproj file: read-only after vision_open
 struct vision_image;  // one prepared picture
 struct vision_encode; // one encode under way
 
-struct vision_options {       // zero means default
-    size_t max_image_bytes;   // 20 MiB
-    size_t max_pixels;        // 64 million
-    struct load_options load; // mapped
+// How large pictures become. Zero: what the file says, else what the original processor of the family does.
+struct vision_params {
+    size_t min_pixels, max_pixels; // Qwen-VL: of the resized picture
+    size_t min_tiles, max_tiles;   // InternVL
+    size_t max_slices;             // MiniCPM-V
+};
+
+struct vision_options {          // zero means default
+    size_t max_image_bytes;      // 20 MiB
+    size_t max_pixels;           // 64 million
+    struct vision_params params; // of preprocessing
+    struct load_options load;    // mapped
+};
+
+enum { VISION_SPAN_TEXT_SIZE = 64 };
+
+struct vision_span {                  // a piece of what stands in a prompt for a picture: one of
+    char text[VISION_SPAN_TEXT_SIZE]; // special strings
+    bool is_number;                   // the picture's number in the conversation, from 0, as text
+    size_t first_row, n_rows;         // rows
+};
+
+struct vision_layout {
+    struct vision_span *spans; // neighbouring texts are one text to the tokenizer
+    size_t n_spans;
+    size_t n_tokens;                // rows of all spans
+    size_t grid_width, grid_height; // M-RoPE: rows are placed by line and column; 0: one position a row
+    bool both_ways;                 // rows of the picture see each other both ways
 };
 
 struct vision_info {
@@ -35,12 +60,15 @@ struct vision *vision_open(const char *path, struct ops *ops, const struct visio
                            struct err *err);
 void vision_close(struct vision *v);
 
-size_t vision_n_embd(const struct vision *v);     // width of a row
+size_t vision_n_embd(const struct vision *v); // width of a row
+// Deepstack: a row is n_embd / (1 + this) values for the embedding, then as many for each of the first
+// layers.
+size_t vision_n_deepstack(const struct vision *v);
+size_t vision_n_embd_vit(const struct vision *v); // width of a feature
 size_t vision_max_tokens(const struct vision *v); // most rows of one picture
-// Identity of the mmproj file, for cache keys: SHA-256 hex of its metadata, tensor directory, size and a sample
-// of each tensor.
+// Identity of the mmproj file, for cache keys: SHA-256 hex of its metadata, tensor directory, size and a
+// sample of each tensor.
 const char *vision_hash(const struct vision *v);
-const struct vision_options *vision_limits(const struct vision *v); // with the defaults filled in
 
 // Any thread. Checks magic bytes, header and limits before any pixel is allocated: ERR_IMAGE_UNSUPPORTED,
 // ERR_IMAGE_TOO_LARGE, ERR_IMAGE_TRUNCATED.
@@ -50,14 +78,18 @@ bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_byte
 // Any thread. Returns new; borrows nothing. Errors as vision_probe, and ERR_IMAGE_TRUNCATED for damaged data.
 struct vision_image *vision_prepare(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
                                     struct err *err);
-// Returns new from ready pixels [n_tiles, 3, height, width] f32; ERR_INVALID_VALUE for a shape the model does
-// not take.
+// Returns new from ready pixels [n_tiles, 3, height, width] f32, whose rows follow tile after tile;
+// ERR_INVALID_VALUE for a shape the model does not take.
 struct vision_image *vision_image_from_pixels(const struct vision *v, const float *pixels, size_t n_tiles,
                                               size_t height_px, size_t width_px, struct err *err);
 void vision_image_destroy(struct vision_image *image);
-const float *vision_image_pixels(const struct vision_image *image, size_t *n_tiles, size_t *height_px,
-                                 size_t *width_px);
+// Tiles may differ in size: tile i begins behind the values of the tiles before it.
+const float *vision_image_pixels(const struct vision_image *image, size_t *n_values);
+size_t vision_image_n_tiles(const struct vision_image *image);
+void vision_image_tile(const struct vision_image *image, size_t tile, size_t *height_px, size_t *width_px);
 size_t vision_image_n_tokens(const struct vision_image *image);
+// Where the rows stand in a prompt. Fills *layout; free its spans.
+void vision_image_layout(const struct vision_image *image, struct vision_layout *layout);
 
 // The stage before preprocessing, for inspection: returns new rgb [height, width, 3] u8 (free it). Any
 // thread.
@@ -65,17 +97,18 @@ uint8_t *vision_decode_rgb(const uint8_t *bytes, size_t size_bytes, const struct
                            size_t *width_px, size_t *height_px, struct err *err);
 
 // The encode, on the inference thread. vision_encode_create takes the image. A step runs at most n_layers
-// steps of the whole (embedding, each block, projector count one each) and may be followed by other work;
-// destroying an unfinished encode cancels it.
+// steps of the whole (for each batch of tiles the embedding, each block and the projector count one) and may
+// be followed by other work; destroying an unfinished encode cancels it.
 struct vision_encode *vision_encode_create(struct vision *v, struct vision_image *image, struct err *err);
+// For inspection, before the first step: the ViT's output is kept too.
+bool vision_encode_keep_features(struct vision_encode *e, struct err *err);
 void vision_encode_destroy(struct vision_encode *e);
 bool vision_encode_step(struct vision_encode *e, size_t n_layers, struct err *err);
 void vision_encode_progress(const struct vision_encode *e, size_t *done,
                             size_t *total); // in layers; done == total: finished
-// After the last step: copies rows [n_tokens, n_embd], or the ViT's output [n_patches, n_embd_vit], to host
-// memory.
-size_t vision_encode_n_features(const struct vision_encode *e); // floats of the latter
-void vision_encode_rows(struct vision_encode *e, float *out);
-void vision_encode_features(struct vision_encode *e, float *out);
+// After the last step: copies rows [n_tokens, n_embd] to host memory.
+void vision_encode_rows(const struct vision_encode *e, float *out);
+// [n_features, n_embd_vit] f32 of all tiles, borrowed until destroyed.
+const float *vision_encode_features(const struct vision_encode *e, size_t *n_features);
 
 #endif

@@ -4,24 +4,40 @@
 
 #include "vision/vision_model.h"
 
-// Working memory of one picture, in the backend. Shapes are f32.
+// Working memory of a batch of tiles of one size. A tile is n_rows rows: the class token, if there is one,
+// then its patches cell by cell, window by window.
 struct vit {
     const struct vision_model *model; // borrowed
-    float *memory;                    // one allocation that holds all the others
-    float *x;                         // [n_rows, n_embd] the residual stream
-    float *norm;                      // [n_rows, n_embd]
-    float *q, *k, *v, *attn;          // [n_rows, n_embd]
-    float *ff;                        // [n_rows, n_ff]
-    float *patches;                   // [n_patches, 3 * patch_size * patch_size]
-    float *host;                      // the same, host memory
+    size_t n_tiles, n_cols, n_lines;  // tiles; patches of each
+    size_t n_patches, n_rows;         // of each tile
+    size_t *order;                    // [n_patches]: where in the tile, line by line, each patch stands
+    int32_t *places;                  // [n_tiles * n_rows, 2] line and column of each row, for RoPE
+    struct rope rope;
+    float *freqs;  // [head_dim / 2]
+    uint8_t *axes; // [head_dim / 2]: 0 line, 1 column
+    struct attn_part *whole, *windows;
+    size_t n_windows;
+
+    float *memory;    // one allocation in the backend that holds all the others, f32
+    float *x;         // [n_tiles * n_rows, n_embd] the residual stream
+    float *norm;      // [n_tiles * n_rows, n_embd]
+    float *qkv;       // [3, n_tiles * n_rows, n_embd], or [n_tiles * n_rows, 3, n_embd] where fused
+    float *attn;      // [n_tiles * n_rows, n_embd]
+    float *ff, *gate; // [FF_ROWS, n_ff]
+    float *patches;   // [n_tiles * n_patches, 3 * patch_size * patch_size]
+    float *positions; // [n_rows, n_embd]: what is added to each tile's rows
+    float *host;      // as patches, host memory
 };
 
 // False with ERR_NOMEM. vit_clear also after failure.
-bool vit_init(struct vit *t, const struct vision_model *m, struct err *err);
+bool vit_init(struct vit *t, const struct vision_model *m, size_t n_tiles, size_t width_px, size_t height_px,
+              struct err *err);
 void vit_clear(struct vit *t);
 
-void vit_embed(struct vit *t, const float *pixels); // pixels: [3, image_size, image_size] f32, host memory
+void vit_embed(struct vit *t, const float *pixels); // [n_tiles, 3, height, width] f32, host memory
 void vit_block(struct vit *t, size_t i);
-const float *vit_features(const struct vit *t); // [n_patches, n_embd] f32, without the class row
+// [n_tiles * n_patches, n_embd] f32 in the backend, without the class rows, behind the last norm where it
+// belongs to the encoder; borrowed until the next call.
+const float *vit_features(struct vit *t);
 
 #endif

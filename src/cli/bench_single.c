@@ -74,7 +74,9 @@ static bool open_all(struct single *b, struct err *err) {
         return false;
     if (b->o->images.n == 0)
         return true;
-    struct vision_options limits = cli_vision_limits(b->o);
+    struct vision_options limits;
+    if (!cli_vision_options(b->o, &limits, err))
+        return false;
     b->vision = vision_open(c->mmproj_path, b->ops, &limits, err);
     if (!b->vision)
         return false;
@@ -151,8 +153,10 @@ static struct llm_prompt *picture_prompt(struct single *b, size_t n_tokens, cons
 }
 
 // Decoding is also part of vision_prepare, so preprocessing is the difference.
-static bool measure_picture(struct single *b, size_t i, float *rows, struct err *err) {
-    struct vision_options limits = cli_vision_limits(b->o);
+static bool measure_picture(struct single *b, size_t i, struct err *err) {
+    struct vision_options limits;
+    if (!cli_vision_options(b->o, &limits, err))
+        return false;
     size_t width_px, height_px;
     double t0 = clock_ms();
     uint8_t *rgb =
@@ -166,16 +170,19 @@ static bool measure_picture(struct single *b, size_t i, float *rows, struct err 
         return false;
     double t2 = clock_ms();
     size_t n_tokens = vision_image_n_tokens(image);
-    struct vision_encode *e = cli_encode(b->vision, image, err);
+    struct vision_encode *e = cli_encode(b->vision, image, false, err);
     if (!e)
         return false;
     double t3 = clock_ms();
-    vision_encode_rows(e, rows);
+    float *rows = try_malloc_array(n_tokens, vision_n_embd(b->vision) * sizeof *rows, "rows", err);
+    if (rows)
+        vision_encode_rows(e, rows);
     vision_encode_destroy(e);
-    struct llm_prompt *p = picture_prompt(b, n_tokens, rows, err);
+    struct llm_prompt *p = rows ? picture_prompt(b, n_tokens, rows, err) : NULL;
     bool ok = p && prefill(b, p, err);
     double t4 = clock_ms();
     llm_prompt_destroy(p);
+    free(rows);
     *sample(b, IMAGE_DECODE, i) = t1 - t0;
     *sample(b, PREPROCESS, i) = t2 - t1 > t1 - t0 ? t2 - t1 - (t1 - t0) : 0;
     *sample(b, ENCODE, i) = t3 - t2;
@@ -193,7 +200,6 @@ static double resident_mb(void) {
 }
 
 static bool measure_all(struct single *b, struct err *err) {
-    float *rows = NULL;
     bool ok = true;
     // Once unmeasured: pages of the model and scratch memory come in.
     if (!measure_text(b, 0, err))
@@ -202,12 +208,9 @@ static bool measure_all(struct single *b, struct err *err) {
         ok = measure_text(b, i, err);
     if (!ok || !b->vision)
         return ok;
-    rows =
-        try_malloc_array(vision_max_tokens(b->vision) * vision_n_embd(b->vision), sizeof *rows, "rows", err);
-    ok = rows && measure_picture(b, 0, rows, err);
+    ok = measure_picture(b, 0, err);
     for (size_t i = 0; ok && i < b->o->n_repeat; i++)
-        ok = measure_picture(b, i, rows, err);
-    free(rows);
+        ok = measure_picture(b, i, err);
     return ok;
 }
 

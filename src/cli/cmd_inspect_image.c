@@ -1,23 +1,28 @@
 // ocellus inspect image: a picture after each stage of vision/.
 //
 //   rgb       [height, width, 3] u8
-//   pixels    [n_tiles, 3, S, S] f32
+//   pixels    [n_tiles, 3, height, width] f32; tiles of different sizes one after another, in one dimension
 //   features  [n_patches, n_embd_vit] f32, the ViT's output
 //   rows      [n_tokens, n_embd] f32, the projector's
+//   layout    what stands in a prompt for the picture, JSON: [{"text": S} | {"rows": [first, count]}, ...]
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/encode.h"
-#include "compute/gguf.h"
 #include "compute/ops.h"
 
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static bool inspect_rgb(struct cli_options *o, struct err *err) {
     if (o->images.n != 1)
         return err_set(err, ERR_INVALID_VALUE, "--image: want one, found %zu", o->images.n);
-    struct vision_options limits = cli_vision_limits(o);
+    struct vision_options limits;
     size_t size_bytes, width_px, height_px;
+    if (!cli_vision_options(o, &limits, err))
+        return false;
     uint8_t *bytes = cli_read_file(o->images.items[0], limits.max_image_bytes, &size_bytes, err);
     if (!bytes)
         return false;
@@ -63,60 +68,72 @@ fail:
 }
 
 static bool write_pixels(const struct vision_image *image, const struct cli_options *o, struct err *err) {
+    size_t n_values, n_tiles = vision_image_n_tiles(image), height, width;
     struct cli_array a = {.n_dims = 4};
-    a.floats = vision_image_pixels(image, &a.shape[0], &a.shape[2], &a.shape[3]);
-    a.shape[1] = 3;
+    a.floats = vision_image_pixels(image, &n_values);
+    vision_image_tile(image, n_tiles - 1, &height, &width);
+    if (n_tiles * 3 * height * width == n_values) {
+        const size_t shape[] = {n_tiles, 3, height, width};
+        memcpy(a.shape, shape, sizeof shape);
+    } else {
+        a.n_dims = 1;
+        a.shape[0] = n_values;
+    }
     return cli_write_array(&a, o->out, err);
-}
-
-// Width of the ViT's rows: the seam tells the number of floats only.
-static bool vit_n_embd(const char *mmproj_path, size_t *n_embd, struct err *err) {
-    struct gguf *g = gguf_open(mmproj_path, err);
-    if (!g)
-        return false;
-    uint64_t value = 0;
-    bool ok = gguf_get_uint(g, "clip.vision.embedding_length", 1, UINT32_MAX, &value, NULL, err);
-    *n_embd = (size_t)value;
-    gguf_close(g);
-    return ok;
 }
 
 // Takes image.
 static bool write_encoded(struct vision *v, struct vision_image *image, const struct cli_options *o,
                           struct err *err) {
     bool features = strcmp(o->stage, "features") == 0, ok = false;
-    struct cli_array a = {.n_dims = 2};
-    size_t n = vision_image_n_tokens(image) * vision_n_embd(v);
-    a.shape[1] = vision_n_embd(v);
-    float *values = NULL;
-    struct vision_encode *e = cli_encode(v, image, err);
+    struct cli_array a = {.n_dims = 2, .shape = {vision_image_n_tokens(image), vision_n_embd(v)}};
+    float *rows = NULL;
+    struct vision_encode *e = cli_encode(v, image, features, err);
     if (!e)
         return false;
     if (features) {
-        n = vision_encode_n_features(e);
-        if (!vit_n_embd(o->config.mmproj_path, &a.shape[1], err))
+        a.floats = vision_encode_features(e, &a.shape[0]);
+        a.shape[1] = vision_n_embd_vit(v);
+    } else {
+        a.floats = rows = try_malloc_array(a.shape[0], a.shape[1] * sizeof *rows, o->stage, err);
+        if (!rows)
             goto fail;
+        vision_encode_rows(e, rows);
     }
-    a.shape[0] = n / a.shape[1];
-    values = try_malloc_array(n, sizeof *values, o->stage, err);
-    if (!values)
-        goto fail;
-    if (features)
-        vision_encode_features(e, values);
-    else
-        vision_encode_rows(e, values);
-    a.floats = values;
     ok = cli_write_array(&a, o->out, err);
 
 fail:
-    free(values);
+    free(rows);
     vision_encode_destroy(e);
+    return ok;
+}
+
+static json_t *span_json(const struct vision_span *span) {
+    if (span->n_rows)
+        return json_pack("{s:[ii]}", "rows", (int)span->first_row, (int)span->n_rows);
+    return json_pack("{s:s}", "text", span->is_number ? "0" : span->text);
+}
+
+static bool write_layout(const struct vision_image *image, const struct cli_options *o, struct err *err) {
+    struct vision_layout layout;
+    vision_image_layout(image, &layout);
+    json_t *spans = json_array();
+    for (size_t i = 0; i < layout.n_spans; i++)
+        json_array_append_new(spans, span_json(&layout.spans[i]));
+    free(layout.spans);
+    FILE *f = o->out ? fopen(o->out, "w") : stdout;
+    bool ok = f && json_dumpf(spans, f, 0) == 0 && fputc('\n', f) != EOF;
+    if (f && o->out)
+        ok = fclose(f) == 0 && ok;
+    json_decref(spans);
+    if (!ok)
+        err_set(err, ERR_INTERNAL, "%s: %s", o->out ? o->out : "stdout", strerror(errno));
     return ok;
 }
 
 bool cmd_inspect_image(struct cli_options *o, struct err *err) {
     if (!o->stage)
-        return err_set(err, ERR_INVALID_VALUE, "--stage is missing: rgb, pixels, features or rows");
+        return err_set(err, ERR_INVALID_VALUE, "--stage is missing: rgb, pixels, features, rows or layout");
     if (strcmp(o->stage, "rgb") == 0)
         return inspect_rgb(o, err);
     if (!o->config.mmproj_path)
@@ -125,18 +142,21 @@ bool cmd_inspect_image(struct cli_options *o, struct err *err) {
         return false;
     bool ok = false;
     struct vision *v = NULL;
-    struct vision_options limits = cli_vision_limits(o);
+    struct vision_options options;
+    if (!cli_vision_options(o, &options, err))
+        return false;
     struct ops *ops = cpu_open(&(struct cpu_options){.n_threads = o->config.n_threads}, err);
     if (!ops)
         return false;
-    v = vision_open(o->config.mmproj_path, ops, &limits, err);
+    v = vision_open(o->config.mmproj_path, ops, &options, err);
     if (!v)
         goto fail;
     struct vision_image *image = o->pixels ? image_from_pixels(v, o, err) : cli_prepare_image(v, o, err);
     if (!image)
         goto fail;
-    if (strcmp(o->stage, "pixels") == 0) {
-        ok = write_pixels(image, o, err);
+    bool is_pixels = strcmp(o->stage, "pixels") == 0;
+    if (is_pixels || strcmp(o->stage, "layout") == 0) {
+        ok = is_pixels ? write_pixels(image, o, err) : write_layout(image, o, err);
         vision_image_destroy(image);
     } else {
         ok = write_encoded(v, image, o, err);

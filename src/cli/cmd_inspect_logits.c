@@ -33,7 +33,9 @@ static bool open_models(struct work *w, struct err *err) {
         return false;
     struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32};
     w->llm = llm_open(c->model_path, w->ops, &options, err);
-    struct vision_options limits = cli_vision_limits(w->o);
+    struct vision_options limits;
+    if (!cli_vision_options(w->o, &limits, err))
+        return false;
     if (w->llm && c->mmproj_path)
         w->vision = vision_open(c->mmproj_path, w->ops, &limits, err);
     return w->llm && (w->vision || !c->mmproj_path);
@@ -70,7 +72,7 @@ static bool encode_rows(struct work *w, struct llm_image *image, struct err *err
     image->key = "image";
     image->n_tokens = vision_image_n_tokens(prepared);
     size_t n_embd = vision_n_embd(w->vision);
-    struct vision_encode *e = cli_encode(w->vision, prepared, err);
+    struct vision_encode *e = cli_encode(w->vision, prepared, false, err);
     if (!e)
         return false;
     bool ok = n_embd == llm_n_embd(w->llm);

@@ -3,11 +3,41 @@
 #include "cli/cli.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-struct vision_options cli_vision_limits(const struct cli_options *o) {
-    return (struct vision_options){.max_image_bytes = o->config.max_image_bytes,
+static bool read_param(const char *text, struct vision_params *params, struct err *err) {
+    const struct {
+        const char *name;
+        size_t *value;
+    } known[] = {{"min_pixels", &params->min_pixels},
+                 {"max_pixels", &params->max_pixels},
+                 {"min_tiles", &params->min_tiles},
+                 {"max_tiles", &params->max_tiles},
+                 {"max_slices", &params->max_slices}};
+    const char *equals = strchr(text, '=');
+    for (size_t i = 0; equals && i < sizeof known / sizeof *known; i++) {
+        size_t len = (size_t)(equals - text), n = 0;
+        if (strlen(known[i].name) != len || memcmp(known[i].name, text, len) != 0)
+            continue;
+        int32_t *value = cli_parse_ids(equals + 1, text, INT32_MAX, &n, err);
+        if (value && n == 1)
+            *known[i].value = (size_t)value[0];
+        free(value);
+        return n == 1 || err_set(err, ERR_INVALID_VALUE, "--param %s: want one number", text);
+    }
+    return err_set(
+        err, ERR_INVALID_VALUE,
+        "--param %s: want min_pixels, max_pixels, min_tiles, max_tiles or max_slices, = and a number", text);
+}
+
+bool cli_vision_options(const struct cli_options *o, struct vision_options *out, struct err *err) {
+    *out = (struct vision_options){.max_image_bytes = o->config.max_image_bytes,
                                    .max_pixels = o->config.max_pixels,
                                    .load = o->config.load};
+    for (size_t i = 0; i < o->params.n; i++)
+        if (!read_param(o->params.items[i], &out->params, err))
+            return false;
+    return true;
 }
 
 struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err) {
@@ -24,9 +54,14 @@ struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_
     return image;
 }
 
-struct vision_encode *cli_encode(struct vision *v, struct vision_image *image, struct err *err) {
+struct vision_encode *cli_encode(struct vision *v, struct vision_image *image, bool keep_features,
+                                 struct err *err) {
     struct vision_encode *e = vision_encode_create(v, image, err);
     size_t done = 0, total = 1;
+    if (e && keep_features && !vision_encode_keep_features(e, err)) {
+        vision_encode_destroy(e);
+        return NULL;
+    }
     while (e && done < total) {
         if (!vision_encode_step(e, 1, err)) {
             vision_encode_destroy(e);

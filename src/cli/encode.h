@@ -5,13 +5,15 @@
 #include "cli/options.h"
 #include "vision/vision.h"
 
-// The limits of the command line as the vision layer wants them.
-struct vision_options cli_vision_limits(const struct cli_options *o);
+// What the command line says, as the vision layer wants it. False with ERR_INVALID_VALUE for a --param that is
+// none.
+bool cli_vision_options(const struct cli_options *o, struct vision_options *out, struct err *err);
 
 // The picture of --image, prepared. Returns new.
 struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err);
 
 // Takes image, runs every layer. Returns new finished encode.
-struct vision_encode *cli_encode(struct vision *v, struct vision_image *image, struct err *err);
+struct vision_encode *cli_encode(struct vision *v, struct vision_image *image, bool keep_features,
+                                 struct err *err);
 
 #endif

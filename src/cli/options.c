@@ -132,11 +132,13 @@ static const struct option options[] = {
     {"tokens-after", 0, NULL, "N,N,...", "token ids behind the picture", OPT_STRING, 0, 0, AT(tokens_after),
      CMD_INSPECT_LOGITS},
     {"last", 0, NULL, NULL, "only the last row", OPT_FLAG, 0, 0, AT(last), CMD_INSPECT_LOGITS},
-    {"stage", 0, NULL, "rgb|pixels|features|rows", "what to print", OPT_CHOICE, 0, 0, AT(stage),
+    {"stage", 0, NULL, "rgb|pixels|features|rows|layout", "what to print", OPT_CHOICE, 0, 0, AT(stage),
      CMD_INSPECT_IMAGE},
     {"pixels", 0, NULL, "FILE", "begin from these pixels (little-endian f32) instead of a picture",
      OPT_STRING, 0, 0, AT(pixels), CMD_INSPECT_IMAGE},
     {"shape", 0, NULL, "T,3,H,W", "shape of --pixels", OPT_STRING, 0, 0, AT(shape), CMD_INSPECT_IMAGE},
+    {"param", 0, NULL, "NAME=N", "preprocessing: min_pixels, max_pixels, min_tiles, max_tiles, max_slices",
+     OPT_LIST, 0, 0, AT(params), CMD_INSPECT_IMAGE | CMD_INSPECT_LOGITS},
     {"template", 0, NULL, "FILE", "chat template (Jinja); default: the model's", OPT_STRING, 0, 0,
      AT(template), CMD_INSPECT_TEMPLATE},
     {"input", 0, NULL, "FILE", "JSON object of the template's variables: messages, tools, bos_token, ...",
@@ -330,7 +332,7 @@ bool options_parse(struct cli_options *o, const struct command *command, int arg
 }
 
 void options_clear(struct cli_options *o) {
-    struct cli_list *lists[] = {&o->images, &o->allow_origins, &o->allow_hosts};
+    struct cli_list *lists[] = {&o->images, &o->params, &o->allow_origins, &o->allow_hosts};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         for (size_t k = 0; k < lists[i]->n; k++)
             free(lists[i]->items[k]);

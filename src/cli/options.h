@@ -45,6 +45,7 @@ struct cli_options {
 
     // several commands
     struct cli_list images;
+    struct cli_list params; // "min_pixels=3136"
 
     // serve
     struct cli_list allow_origins, allow_hosts;

@@ -27,6 +27,7 @@ struct cpu {
     struct cpu_scratch rope;            // see rope_table
     size_t rope_rows, rope_pairs;       // what `rope` holds
     float rope_magnitude;
+    const uint8_t *rope_axes;
 };
 
 struct weight {

@@ -96,7 +96,8 @@ struct rows_job {
     const float *x, *w, *b;
     float eps;
     size_t n_rows, n, rows_per_chunk;
-    void *dst; // convert_rows
+    size_t group; // mean_rows
+    void *dst;    // convert_rows
     enum tensor_type dst_type;
     size_t dst_stride, src_stride;
 };
@@ -243,16 +244,51 @@ static void cpu_soft_cap(struct ops *o, float *x, float cap, size_t n) {
     cpu_run(cpu_of(o), n_chunks_of(n, ROW_WORK), n * ACT_MACS, soft_cap_chunk, &j);
 }
 
+static void mul_rows_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct rows_job *j = ctx;
+    size_t end = size_min((chunk + 1) * j->rows_per_chunk, j->n_rows);
+    for (size_t r = chunk * j->rows_per_chunk; r < end; r++)
+        for (size_t i = 0; i < j->n; i++)
+            j->y[r * j->n + i] *= j->w[i];
+}
+
+static void cpu_mul_rows(struct ops *o, float *x, const float *w, size_t n_rows, size_t n) {
+    struct rows_job j = {.y = x, .w = w, .n_rows = n_rows, .n = n, .rows_per_chunk = rows_per_chunk(n)};
+    cpu_run(cpu_of(o), n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n, mul_rows_chunk, &j);
+}
+
+static void mean_rows_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct rows_job *j = ctx;
+    size_t end = size_min((chunk + 1) * j->rows_per_chunk, j->n_rows);
+    for (size_t r = chunk * j->rows_per_chunk; r < end; r++) {
+        float *y = j->y + r * j->n;
+        memcpy(y, j->x + r * j->group * j->n, j->n * sizeof *y);
+        for (size_t g = 1; g < j->group; g++)
+            for (size_t i = 0; i < j->n; i++)
+                y[i] += j->x[(r * j->group + g) * j->n + i];
+        for (size_t i = 0; i < j->n; i++)
+            y[i] /= (float)j->group;
+    }
+}
+
+static void cpu_mean_rows(struct ops *o, float *y, const float *x, size_t group, size_t n_rows, size_t n) {
+    struct rows_job j = {.y = y, .x = x, .group = group, .n_rows = n_rows, .n = n};
+    j.rows_per_chunk = rows_per_chunk(n * group);
+    cpu_run(cpu_of(o), n_chunks_of(n_rows, j.rows_per_chunk), n_rows * group * n, mean_rows_chunk, &j);
+}
+
 // [n_rows, n_pairs] (cos, sin), computed in double: the angle of a late position has few bits left in f32.
 // Every layer rotates queries and keys by the same angles, so the last table is kept with its inputs.
 static const float *rope_table(struct cpu *c, const int32_t *positions, const struct rope *rope,
                                size_t n_rows) {
     const float *freqs = rope->freqs;
-    size_t n_pairs = rope->n_rot / 2;
+    size_t n_pairs = rope->n_rot / 2, n_axes = rope->n_axes ? rope->n_axes : 1;
     size_t table_size = n_rows * n_pairs * 2 * sizeof(float);
-    size_t positions_size = n_rows * sizeof *positions, freqs_size = n_pairs * sizeof *freqs;
-    bool same_shape =
-        c->rope_rows == n_rows && c->rope_pairs == n_pairs && c->rope_magnitude == rope->magnitude;
+    size_t positions_size = n_rows * n_axes * sizeof *positions, freqs_size = n_pairs * sizeof *freqs;
+    bool same_shape = c->rope_rows == n_rows && c->rope_pairs == n_pairs &&
+                      c->rope_magnitude == rope->magnitude && c->rope_axes == rope->axes;
     float *table = cpu_scratch_get(&c->rope, table_size + positions_size + freqs_size);
     char *kept_positions = (char *)table + table_size, *kept_freqs = kept_positions + positions_size;
     if (same_shape && memcmp(kept_positions, positions, positions_size) == 0 &&
@@ -260,7 +296,8 @@ static const float *rope_table(struct cpu *c, const int32_t *positions, const st
         return table;
     for (size_t r = 0; r < n_rows; r++)
         for (size_t i = 0; i < n_pairs; i++) {
-            double angle = (double)positions[r] * (double)freqs[i];
+            size_t axis = rope->axes ? rope->axes[i] : 0;
+            double angle = (double)positions[r * n_axes + axis] * (double)freqs[i];
             table[(r * n_pairs + i) * 2] = (float)(cos(angle) * (double)rope->magnitude);
             table[(r * n_pairs + i) * 2 + 1] = (float)(sin(angle) * (double)rope->magnitude);
         }
@@ -269,6 +306,7 @@ static const float *rope_table(struct cpu *c, const int32_t *positions, const st
     c->rope_rows = n_rows;
     c->rope_pairs = n_pairs;
     c->rope_magnitude = rope->magnitude;
+    c->rope_axes = rope->axes;
     return table;
 }
 
@@ -398,6 +436,8 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
         .add = cpu_add,
         .scale = cpu_scale,
         .soft_cap = cpu_soft_cap,
+        .mul_rows = cpu_mul_rows,
+        .mean_rows = cpu_mean_rows,
         .close = cpu_close,
     };
     return &c->ops;

@@ -54,10 +54,12 @@ struct attn {
 
 // How the heads of queries and keys are rotated.
 struct rope {
-    const float *freqs; // [n_rot / 2] host memory: angle of a pair for each position
-    size_t n_rot;       // values of a head that are rotated, from its first on; even
-    bool halves;        // pairs are (i, i + n_rot / 2), else (2i, 2i + 1)
-    float magnitude;    // of the rotated pairs, 1 but for YaRN and LongRoPE
+    const float *freqs;  // [n_rot / 2] host memory: angle of a pair for each position
+    size_t n_rot;        // values of a head that are rotated, from its first on; even
+    bool halves;         // pairs are (i, i + n_rot / 2), else (2i, 2i + 1)
+    float magnitude;     // of the rotated pairs, 1 but for YaRN and LongRoPE
+    size_t n_axes;       // positions of a row; 0 and 1: one
+    const uint8_t *axes; // [n_rot / 2] host memory: which of them turns each pair; NULL with one axis
 };
 
 struct ops {
@@ -91,7 +93,7 @@ struct ops {
                        size_t n_rows, size_t n);
 
     // Rotates in place the heads of x[n_rows, n_head, head_dim] (rows `stride` floats apart): pair i by the
-    // angle positions[row] * freqs[i]. positions: host memory.
+    // angle positions[row, axes[i]] * freqs[i]. positions: [n_rows, n_axes], host memory.
     void (*rope)(struct ops *o, float *x, size_t stride, const int32_t *positions, const struct rope *rope,
                  size_t n_rows, size_t n_head, size_t head_dim);
 
@@ -108,6 +110,10 @@ struct ops {
     void (*add)(struct ops *o, float *y, const float *x, size_t n);
     void (*scale)(struct ops *o, float *x, float factor, size_t n);
     void (*soft_cap)(struct ops *o, float *x, float cap, size_t n);
+    // In place: each row of x[n_rows, n] times w[n], value by value.
+    void (*mul_rows)(struct ops *o, float *x, const float *w, size_t n_rows, size_t n);
+    // y[n_rows, n] = means of group rows each of x[n_rows * group, n].
+    void (*mean_rows)(struct ops *o, float *y, const float *x, size_t group, size_t n_rows, size_t n);
 
     void (*close)(struct ops *o);
 };

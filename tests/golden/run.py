@@ -45,6 +45,12 @@ class Runner:
             raise Failed(f"exit {done.returncode}: {done.stderr.strip()[-2000:]}")
         return read_values(self.out, typecode)
 
+    def inspect_json(self, *arguments):
+        """The JSON that `ocellus inspect ...` writes."""
+        self.inspect("B", *arguments)
+        with open(self.out, encoding="utf-8") as f:
+            return json.load(f)
+
     def report(self, name, figure, value, limit):
         ok = value <= limit
         self.n_passed += ok
@@ -108,10 +114,40 @@ def run_vision(runner, name, folder, case):
                 runner.report(f"{name} {image['file']} {stage}", "NMSE", nmse(got, want), limit)
 
 
+def joined(layout):
+    """A layout with neighbouring texts made one."""
+    out = []
+    for item in layout:
+        if "text" in item and out and "text" in out[-1]:
+            out[-1] = {"text": out[-1]["text"] + item["text"]}
+        else:
+            out.append(item)
+    return out
+
+
+def run_vision_family(runner, name, folder, case):
+    mmproj = os.path.join(folder, case["mmproj"])
+    for image in case["images"]:
+        common = ["image", "--mmproj", mmproj, "--image", os.path.join(folder, image["file"])]
+        for parameter, value in image.get("params", {}).items():
+            common += ["--param", f"{parameter}={value}"]
+        for stage, limit in case["max_nmse"].items():
+            want = read_values(os.path.join(folder, image[stage]), "f")
+            got = runner.inspect("f", *common, "--stage", stage)
+            runner.report(f"{name} {image['file']} {stage}", "NMSE", nmse(got, want), limit)
+        layout = runner.inspect_json(*common, "--stage", "layout")
+        differs = joined(layout) != joined(image["layout"])
+        runner.report(f"{name} {image['file']} layout", "differences", int(differs), 0)
+
+
 def run_splice(runner, name, folder, case):
+    if not os.path.exists(os.path.join(folder, case["model"])):
+        raise Refused(f"{case['model']} is missing")
     arguments = ["-m", os.path.join(folder, case["model"]), "--mmproj", os.path.join(folder, case["mmproj"])]
     arguments += ["--image", os.path.join(folder, case["image"]), "--tokens", ids(case["tokens_before"])]
     arguments += ["--tokens-after", ids(case["tokens_after"])]
+    for parameter, value in case.get("params", {}).items():
+        arguments += ["--param", f"{parameter}={value}"]
     if case["shape"][0] == 1:
         arguments.append("--last")
     logits = runner.inspect("f", "logits", *arguments)
@@ -119,7 +155,7 @@ def run_splice(runner, name, folder, case):
     runner.report(f"{name} logits", "NMSE", nmse(logits, want), case["max_nmse"])
 
 
-KINDS = {"text": run_text, "vision": run_vision, "splice": run_splice}
+KINDS = {"text": run_text, "vision": run_vision, "vision-family": run_vision_family, "splice": run_splice}
 
 
 def case_folders(root):

@@ -257,7 +257,8 @@ static void test_rope(struct ops *o, bool halves) {
     const int32_t positions[2][ROWS] = {{0, 5, 100000}, {1, 2, 3}};
     for (int round = 0; round < 4; round++) { // 2, 3 as 0 with another magnitude: no table may be stale
         const int32_t *p = positions[round == 1];
-        const struct rope rope = {freqs, ROT, halves, round == 3 ? 1.25f : 1};
+        const struct rope rope = {
+            .freqs = freqs, .n_rot = ROT, .halves = halves, .magnitude = round == 3 ? 1.25f : 1};
         float *x = random_floats(ROWS * STRIDE), y[ROWS * STRIDE];
         memcpy(y, x, sizeof y);
         o->rope(o, y, STRIDE, p, &rope, ROWS, HEADS, DIM);

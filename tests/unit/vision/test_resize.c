@@ -27,7 +27,7 @@ static void check_values(size_t width_px, size_t height_px, size_t s, const uint
     struct err err = {0};
     uint8_t *rgb = make_picture(width_px, height_px), *out = malloc(3 * s * s);
     struct resize r = centred(rgb, width_px, height_px);
-    CHECK(resize_bicubic(&r, out, s, s, &err));
+    CHECK(resize_image(&r, out, s, s, &err));
     for (size_t i = 0; i < 3 * s * s; i++)
         if (out[i] != want[i]) {
             printf("%zux%zu to %zu: byte %zu is %u, want %u\n", width_px, height_px, s, i, out[i], want[i]);
@@ -44,7 +44,7 @@ static void check_thin(void) {
     enum { S = 14 };
     uint8_t *rgb = make_picture(65500, 2), out[3 * S * S];
     struct resize r = centred(rgb, 65500, 2);
-    CHECK(resize_bicubic(&r, out, S, S, &err));
+    CHECK(resize_image(&r, out, S, S, &err));
     CHECK(out[0] == 122 && out[1] == 116 && out[2] == 104);
     free(rgb);
 }

@@ -54,8 +54,9 @@ static void check_integers(void) {
         const char *key;
         bool one_is_valid;
     } keys[] = {
-        {"clip.vision.image_size", false},          {"clip.vision.patch_size", false},
-        {"clip.vision.embedding_length", false},    {"clip.vision.feed_forward_length", false},
+        {"clip.vision.image_size", false},
+        {"clip.vision.patch_size", false},
+        {"clip.vision.embedding_length", false},
         {"clip.vision.block_count", true}, // what is stored counts
         {"clip.vision.attention.head_count", true},
     };
@@ -68,6 +69,7 @@ static void check_integers(void) {
         check_value(keys[i].key, f32, 14, false);
     }
     check_value("clip.vision.projection_dim", u32, UINT32_MAX, true); // not trusted, so not read
+    check_value("clip.vision.feed_forward_length", u32, 0, true);     // likewise
     check_value("clip.vision.attention.layer_norm_epsilon", f32, 0, false);
     check_value("clip.vision.attention.layer_norm_epsilon", u32, 1, false);
 }
@@ -87,11 +89,11 @@ static void check_missing(const char *name, const char *part) {
 static void check_projector_type(void) {
     struct err err = {0};
     char *text = find_type("clip.projector_type") + 4 + 8; // type, length
-    memcpy(text, "ldp", 3);
+    memcpy(text, "mlq", 3);
     struct vision *v = open_data(&err);
     memcpy(text, "mlp", 3);
     CHECK(!v);
-    CHECK_ERR(&err, ERR_MODEL, "clip.projector_type: ldp, want mlp");
+    CHECK_ERR(&err, ERR_MODEL, "clip.projector_type: mlq, want one of mlp, ");
     vision_close(v);
 }
 

@@ -1,0 +1,84 @@
+// MiniCPM-V: an overview of about scale^2 pixels that keeps the picture's proportions, and where the picture
+// is larger a grid of slices, cut from a resize of its own.
+//
+// Sizes go to whole patches by Python's round (halves to even). Source: MiniCPM-V 2.6,
+// image_processing_minicpmv.py: slice_image, find_best_resize, get_refine_size, get_sliced_grid,
+// get_slice_image_placeholder.
+#include "vision/plan.h"
+#include "vision/vision_model.h"
+
+#include <math.h>
+
+static double whole_multiple(double length, size_t of) {
+    double n = nearbyint(length / (double)of);
+    return (n < 1 ? 1 : n) * (double)of;
+}
+
+struct real_size {
+    double width, height;
+};
+
+static struct size best_resize(const struct vision_hparams *hp, struct real_size s, bool may_grow) {
+    double scale = (double)hp->image_size;
+    if (s.width * s.height > scale * scale || may_grow) {
+        double aspect = s.width / s.height;
+        s.height = floor(scale / sqrt(aspect));
+        s.width = floor(s.height * aspect);
+    }
+    return (struct size){(size_t)whole_multiple(s.width, hp->patch_size),
+                         (size_t)whole_multiple(s.height, hp->patch_size)};
+}
+
+// Of the grids with n - 1, n, n + 1 slices the one whose proportions are nearest, by logarithm.
+static struct size best_grid(const struct plan *p, size_t n, size_t n_max) {
+    double aspect = log((double)p->picture.width / (double)p->picture.height), nearest = INFINITY;
+    struct size best = {1, 1};
+    for (size_t k = n - 1; k <= n + 1; k++)
+        for (size_t cols = 1; cols <= k && k != 1 && k <= n_max; cols++) {
+            if (k % cols != 0)
+                continue;
+            double distance = fabs(aspect - log((double)cols / (double)(k / cols)));
+            if (distance < nearest) {
+                nearest = distance;
+                best = (struct size){cols, k / cols};
+            }
+        }
+    return best;
+}
+
+static size_t longest_side(struct size a, struct size b) {
+    size_t width = a.width > b.width ? a.width : b.width, height = a.height > b.height ? a.height : b.height;
+    return width > height ? width : height;
+}
+
+bool plan_slices(const struct vision_hparams *hp, struct plan *p, struct err *err) {
+    struct real_size picture = {(double)p->picture.width, (double)p->picture.height};
+    double scale = (double)hp->image_size, ratio = picture.width * picture.height / (scale * scale);
+    double wanted = fmin(ceil(ratio), (double)hp->params.max_slices);
+    p->overview = best_resize(hp, picture, wanted <= 1);
+    plan_add_text(p, "<image_id>");
+    plan_add_number(p);
+    plan_add_text(p, "</image_id><image>");
+    plan_add_rows(p, vision_tile_rows(hp, p->overview));
+    plan_add_text(p, "</image>");
+    struct size slice = {0};
+    if (wanted > 1) {
+        struct size grid = best_grid(p, (size_t)wanted, hp->params.max_slices);
+        struct real_size cell = {whole_multiple(picture.width, grid.width) / (double)grid.width,
+                                 whole_multiple(picture.height, grid.height) / (double)grid.height};
+        slice = best_resize(hp, cell, true);
+        p->n_cols = grid.width;
+        p->n_lines = grid.height;
+        p->sheet = p->placed = (struct size){slice.width * grid.width, slice.height * grid.height};
+        for (size_t i = 0; i < grid.width * grid.height; i++) {
+            plan_add_text(p, i > 0 && i % grid.width == 0 ? "\n<slice>" : "<slice>");
+            plan_add_rows(p, vision_tile_rows(hp, slice));
+            plan_add_text(p, "</slice>");
+        }
+    }
+    size_t side = longest_side(p->overview, slice) / hp->patch_size;
+    return side <= hp->table_side ||
+           err_set(err, ERR_IMAGE_UNSUPPORTED,
+                   "image: %zux%zu makes slices of %zu patches a side, want at most %zu", p->picture.width,
+                   p->picture.height, side, hp->table_side);
+}
