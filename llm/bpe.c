@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "llm/vocab.h"
 
 #include <stdlib.h>
 
@@ -50,7 +51,7 @@ static bool bpe_reserve(struct bpe *b, size_t n, struct err *err) {
 void bpe_clear(struct bpe *b) {
     free(b->symbols);
     free(b->heap);
-    *b = (struct bpe){.by_merges = b->by_merges};
+    *b = (struct bpe){.by_merges = b->by_merges, .after_unknown = b->after_unknown};
 }
 
 static bool pair_is_before(const struct bpe_pair *a, const struct bpe_pair *b) {
@@ -137,20 +138,6 @@ static void merge_pairs(struct bpe *b, const struct tokenizer *t, const char *ru
     }
 }
 
-// The bytes of a character that is no piece, or <unk> in its place.
-static bool append_bytes(const struct tokenizer *t, const char *s, size_t len, struct token_ids *list,
-                         struct err *err) {
-    int32_t ids[4];
-    for (size_t i = 0; i < len; i++) {
-        ids[i] = tokenizer_byte(t, (unsigned char)s[i]);
-        if (ids[i] == TOKEN_NONE) {
-            ids[0] = tokenizer_unknown(t);
-            len = ids[0] == TOKEN_NONE ? 0 : 1;
-        }
-    }
-    return token_ids_append(list, ids, len, err);
-}
-
 bool bpe_encode(struct bpe *b, const struct tokenizer *t, const char *run, size_t len, struct token_ids *list,
                 struct err *err) {
     if (!bpe_reserve(b, len, err))
@@ -162,10 +149,12 @@ bool bpe_encode(struct bpe *b, const struct tokenizer *t, const char *run, size_
     merge_pairs(b, t, run);
     for (int32_t i = n > 0 ? 0 : NO_SYMBOL; i != NO_SYMBOL; i = b->symbols[i].next) {
         const struct bpe_symbol *s = &b->symbols[i];
-        bool ok = s->id != TOKEN_NONE ? token_ids_append(list, &s->id, 1, err)
-                                      : append_bytes(t, run + s->start, s->len, list, err);
+        bool ok = s->id != TOKEN_NONE
+                      ? token_ids_append(list, &s->id, 1, err)
+                      : vocab_append_unknown(t, run + s->start, s->len, &b->after_unknown, list, err);
         if (!ok)
             return false;
+        b->after_unknown = b->after_unknown && s->id == TOKEN_NONE && !b->by_merges;
     }
     return true;
 }

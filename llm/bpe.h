@@ -4,8 +4,9 @@
 
 #include "llm/tokenizer.h"
 
-struct bpe {        // scratch kept from run to run; zeroed but for by_merges is empty
-    bool by_merges; // merges are listed (byte-level BPE), not all pairs that give a piece
+struct bpe {            // scratch kept from run to run; zeroed but for by_merges is empty
+    bool by_merges;     // merges are listed (byte-level BPE), not all pairs that give a piece
+    bool after_unknown; // the runs so far end in <unk>
     struct bpe_symbol *symbols;
     struct bpe_pair *heap;
     size_t cap; // symbols; the heap holds twice as many

@@ -17,7 +17,7 @@ enum { HELD_MAX = 3, REPLACEMENT_LEN = 3 };
 struct llm_detok {
     const struct tokenizer *tokenizer;
     bool show_special;
-    bool at_start;
+    bool is_first; // no text yet
     size_t n_held;
     char *in;  // [HELD_MAX + longest piece]; the first n_held bytes are an unfinished sequence
     char *out; // REPLACEMENT_LEN times as long: each byte may become U+FFFD
@@ -28,7 +28,7 @@ struct llm_detok *llm_detok_create(const struct llm *m, bool show_special) {
     size_t longest = HELD_MAX + tokenizer_longest_piece(m->tokenizer);
     d->tokenizer = m->tokenizer;
     d->show_special = show_special;
-    d->at_start = tokenizer_adds_space(m->tokenizer);
+    d->is_first = true;
     d->in = xcalloc(longest, 1);
     d->out = xcalloc(longest, REPLACEMENT_LEN);
     return d;
@@ -69,21 +69,44 @@ static size_t emit(struct llm_detok *d, size_t n) {
     return n_out;
 }
 
+bool llm_detok_is_first(const struct llm_detok *d) {
+    return d->is_first;
+}
+
+bool llm_detok_holds_some(const struct llm_detok *d) {
+    return d->n_held > 0;
+}
+
+// The bytes of a token within a text; NULL for one that is none.
+static const char *text_of(const struct tokenizer *t, int32_t id, bool first, bool show_special,
+                           size_t *len) {
+    enum token_type type;
+    const char *piece = tokenizer_piece(t, id, len, &type);
+    bool is_text = type == TOKEN_NORMAL || type == TOKEN_BYTE || type == TOKEN_USER_DEFINED;
+    if (*len == 0 || (!is_text && !show_special))
+        return NULL;
+    if (first && type == TOKEN_NORMAL && piece[0] == ' ' && tokenizer_adds_space(t)) {
+        piece++;
+        --*len;
+    }
+    return piece;
+}
+
+const char *llm_token_bytes(const struct llm *m, int32_t id, bool first, size_t *len) {
+    const char *bytes = text_of(m->tokenizer, id, first, false, len);
+    *len = bytes ? *len : 0;
+    return bytes ? bytes : "";
+}
+
 const char *llm_detok_put(struct llm_detok *d, int32_t id, size_t *len) {
     *len = 0;
     if (id < 0 || (size_t)id >= tokenizer_n_vocab(d->tokenizer))
         return d->out;
     size_t n_piece;
-    enum token_type type;
-    const char *piece = tokenizer_piece(d->tokenizer, id, &n_piece, &type);
-    bool is_text = type == TOKEN_NORMAL || type == TOKEN_BYTE || type == TOKEN_USER_DEFINED;
-    if (n_piece == 0 || (!is_text && !d->show_special))
+    const char *piece = text_of(d->tokenizer, id, d->is_first, d->show_special, &n_piece);
+    if (!piece)
         return d->out;
-    if (d->at_start && type == TOKEN_NORMAL && piece[0] == ' ') {
-        piece++;
-        n_piece--;
-    }
-    d->at_start = false;
+    d->is_first = false;
 
     memcpy(d->in + d->n_held, piece, n_piece);
     size_t n = d->n_held + n_piece;

@@ -18,14 +18,16 @@ enum {
     STATES_MAX = 1 << 10,
     MEMBERS_MAX = 1 << 16,
     MASKS_MAX = 16,
-    DEAD = 0,         // the state without places
-    UNKNOWN = 0xffff, // a step not yet made
+    WORK_MAX = 1 << 20, // places looked at for one token: some 30 ms
+    ANY = 7,            // for the length of a character: whatever comes, it is one of those wanted
+    DEAD = 0,           // the state without places
+    UNKNOWN = 0xffff,   // a step not yet made
 };
 
 struct place {
     uint32_t at;      // element
     uint32_t parent;  // place to return to; 0: none, the text is over
-    uint32_t partial; // of a character: code point bits, bytes left << 21, its length << 24
+    uint32_t partial; // of a character: code point bits, bytes left << 21, its length or ANY << 24
     uint32_t next;    // of the same hash
 };
 
@@ -58,6 +60,8 @@ struct matcher {
     uint32_t *todo, *found;              // [PLACES_MAX] of the step under way
     uint32_t *moved;                     // [PLACES_MAX] old place -> new
     size_t n_todo, n_found;
+    size_t n_work;      // of this token
+    size_t n_forgotten; // times that states got other numbers
     uint32_t epoch;
     bool is_full;
     uint32_t *stack; // [n_stack] states: where the text is, then behind each byte of a token
@@ -67,7 +71,7 @@ struct matcher {
     size_t next_mask;
 };
 
-bool grammar_set_meets(const struct llm_grammar *g, uint32_t set, uint32_t lo, uint32_t hi) {
+bool grammar_set_meets(const struct llm_grammar *g, uint32_t set, uint32_t lo, uint32_t hi, bool *all) {
     const struct code_range *r = g->ranges + g->sets[set].first;
     size_t from = 0, to = g->sets[set].n;
     while (from < to) { // the first range that does not end before lo
@@ -77,6 +81,7 @@ bool grammar_set_meets(const struct llm_grammar *g, uint32_t set, uint32_t lo, u
         else
             to = middle;
     }
+    *all = from < g->sets[set].n && r[from].lo <= lo && r[from].hi >= hi;
     return from < g->sets[set].n && r[from].lo <= hi;
 }
 
@@ -118,6 +123,7 @@ static void reach_new(struct matcher *m, uint32_t at, uint32_t parent, uint32_t 
 static void follow(struct matcher *m) {
     const struct llm_grammar *g = m->g;
     for (size_t i = 0; i < m->n_todo && !m->is_full; i++) {
+        m->n_work++;
         uint32_t id = m->todo[i];
         struct place p = m->pool.places[id];
         struct element e = g->elements[p.at];
@@ -192,25 +198,30 @@ static void step_place(struct matcher *m, struct place p, unsigned char byte) {
         value = byte & (0x7fu >> len);
         left = len - 1;
     }
-    // All code points that may still come of it; the shortest form only.
-    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-    uint32_t lo = value << 6 * left, hi = lo | ((1u << 6 * left) - 1);
-    lo = lo < lowest[len] ? lowest[len] : lo;
-    struct element e = m->g->elements[p.at];
-    bool fits = lo <= hi && (e.type == ELEMENT_CHAR ? e.value >= lo && e.value <= hi
-                                                    : grammar_set_meets(m->g, e.value, lo, hi));
-    if (!fits)
-        return;
+    bool all = len == ANY;
+    if (!all) {
+        // All code points that may still come of it; the shortest form only.
+        static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
+        uint32_t from = value << 6 * left, hi = from | ((1u << 6 * left) - 1);
+        uint32_t lo = from < lowest[len] ? lowest[len] : from;
+        struct element e = m->g->elements[p.at];
+        bool fits = lo <= hi && (e.type == ELEMENT_CHAR ? e.value >= lo && e.value <= hi
+                                                        : grammar_set_meets(m->g, e.value, lo, hi, &all));
+        if (!fits)
+            return;
+        all = all && lo == from;
+    }
     if (left == 0)
         reach_new(m, p.at + 1, p.parent, 0);
-    else
-        reach_new(m, p.at, p.parent, value | left << 21 | len << 24);
+    else // what has been read no longer matters where all of it is wanted: such places are the same
+        reach_new(m, p.at, p.parent, all ? left << 21 | ANY << 24 : value | left << 21 | len << 24);
 }
 
 static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte) {
     struct state s = m->pool.states[state];
     begin_step(m);
     for (size_t i = 0; i < s.n && !m->is_full; i++) {
+        m->n_work++;
         uint32_t place = m->pool.members[s.first + i];
         if (place != 0)
             step_place(m, m->pool.places[place], byte);
@@ -258,6 +269,8 @@ static uint32_t move_place(struct matcher *m, uint32_t old) {
 // Keeps stack[0 .. n), renamed.
 static void forget_others(struct matcher *m, size_t n) {
     pool_reset(m);
+    m->n_forgotten++;
+    m->n_work += PLACES_MAX; // what all that clearing takes
     memset(m->moved, 0, PLACES_MAX * sizeof *m->moved);
     for (size_t i = 0; i < n && !m->is_full; i++) {
         struct state s = m->spare.states[m->stack[i]];
@@ -275,6 +288,10 @@ static bool step(struct matcher *m, size_t depth, unsigned char byte, struct err
         m->stack[depth + 1] = known;
         return true;
     }
+    if (m->n_work > WORK_MAX)
+        return err_set(err, ERR_INVALID_VALUE,
+                       "grammar: more than %d places looked at for one token, too ambiguous to follow",
+                       WORK_MAX);
     m->stack[depth + 1] = make_step(m, m->stack[depth], byte);
     if (!m->is_full)
         return true;
@@ -365,6 +382,7 @@ static bool look(struct matcher *m, const char *bytes, size_t n, struct err *err
 }
 
 bool matcher_accept(struct matcher *m, const char *bytes, size_t n, bool *fits, struct err *err) {
+    m->n_work = 0;
     if (!look(m, bytes, n, err))
         return false;
     *fits = m->stack[1] != DEAD;
@@ -383,92 +401,13 @@ bool matcher_may_end(const struct matcher *m) {
 
 // ---- tokens ----
 
-struct token_order {
-    int32_t *ids;     // [n] by their bytes
-    uint32_t *starts; // [n + 1] in bytes
-    uint16_t *common; // [n] bytes shared with the token before
-    char *bytes;
-    size_t n;
-    int32_t *ends; // [n_ends] end tokens
-    size_t n_ends;
-};
-
-struct piece {
-    const char *bytes;
-    size_t len;
-    int32_t id;
-};
-
-static int compare_pieces(const void *a, const void *b) {
-    const struct piece *x = a, *y = b;
-    int order = memcmp(x->bytes, y->bytes, x->len < y->len ? x->len : y->len);
-    return order ? order : x->len < y->len ? -1 : x->len > y->len ? 1 : 0;
-}
-
-// The bytes of a token that is text; NULL for others.
-static const char *text_of(const struct tokenizer *t, int32_t id, bool drops_space, size_t *len) {
-    enum token_type type;
-    const char *bytes = tokenizer_piece(t, id, len, &type);
-    if (*len > 0 && drops_space && type == TOKEN_NORMAL && bytes[0] == ' ') {
-        bytes++;
-        --*len;
-    }
-    bool is_text = type == TOKEN_NORMAL || type == TOKEN_BYTE || type == TOKEN_USER_DEFINED;
-    return is_text && *len > 0 && !tokenizer_is_end(t, id) ? bytes : NULL;
-}
-
-struct token_order *token_order_create(const struct tokenizer *t) {
-    struct token_order *o = xcalloc(1, sizeof *o);
-    size_t n_vocab = tokenizer_n_vocab(t), n_bytes = 0;
-    struct piece *pieces = xcalloc(n_vocab, sizeof *pieces);
-    o->ends = xcalloc(n_vocab, sizeof *o->ends);
-    for (int32_t id = 0; (size_t)id < n_vocab; id++) {
-        size_t len;
-        const char *bytes = text_of(t, id, false, &len);
-        if (tokenizer_is_end(t, id))
-            o->ends[o->n_ends++] = id;
-        if (!bytes)
-            continue;
-        pieces[o->n++] = (struct piece){bytes, len, id};
-        n_bytes += len;
-    }
-    qsort(pieces, o->n, sizeof *pieces, compare_pieces);
-    o->ids = xcalloc(o->n, sizeof *o->ids);
-    o->starts = xcalloc(o->n + 1, sizeof *o->starts);
-    o->common = xcalloc(o->n, sizeof *o->common);
-    o->bytes = xcalloc(n_bytes + 1, 1);
-    for (size_t i = 0; i < o->n; i++) {
-        const struct piece *p = &pieces[i], *before = i > 0 ? p - 1 : NULL;
-        size_t n = 0;
-        while (before && n < p->len && n < before->len && n < UINT16_MAX && p->bytes[n] == before->bytes[n])
-            n++;
-        o->common[i] = (uint16_t)n;
-        o->ids[i] = p->id;
-        memcpy(o->bytes + o->starts[i], p->bytes, p->len);
-        o->starts[i + 1] = o->starts[i] + (uint32_t)p->len;
-    }
-    free(pieces);
-    return o;
-}
-
-void token_order_destroy(struct token_order *o) {
-    if (!o)
-        return;
-    free(o->ids);
-    free(o->starts);
-    free(o->common);
-    free(o->bytes);
-    free(o->ends);
-    free(o);
-}
-
 bool matcher_accept_token(struct matcher *m, int32_t id, bool *fits, struct err *err) {
     if (tokenizer_is_end(m->tokenizer, id)) {
         *fits = matcher_may_end(m);
         return true;
     }
     size_t len;
-    const char *bytes = text_of(m->tokenizer, id, m->drops_space, &len);
+    const char *bytes = token_order_text(m->tokenizer, id, m->drops_space, &len);
     *fits = false;
     if (bytes && !matcher_accept(m, bytes, len, fits, err))
         return false;
@@ -477,20 +416,75 @@ bool matcher_accept_token(struct matcher *m, int32_t id, bool *fits, struct err 
     return true;
 }
 
+// ---- masks ----
+
 static void set_bit(uint64_t *mask, int32_t id) {
     mask[id / 64] |= (uint64_t)1 << id % 64;
 }
 
-// Token by token in the order of their bytes; stack[d] is the state behind d bytes of the one before.
-static bool walk(struct matcher *m, uint64_t *mask, struct err *err) {
+// The first bytes of wide characters of each length lead through the same states back to where they began.
+static bool wide_loops(struct matcher *m, bool *loops, struct err *err) {
+    static const unsigned char firsts[][2] = {{0xc2, 0xdf}, {0xe1, 0xef}, {0xf1, 0xf3}};
+    uint32_t behind = m->stack[0]; // where the state is with one byte less to come
+    size_t n_forgotten = m->n_forgotten;
+    *loops = true;
+    for (size_t i = 0; *loops && i < 3; i++) {
+        uint32_t state = DEAD;
+        for (unsigned byte = firsts[i][0]; *loops && byte <= firsts[i][1]; byte++) {
+            if (token_order_byte_kind((unsigned char)byte) != KIND_WIDE)
+                continue;
+            if (!step(m, 0, (unsigned char)byte, err))
+                return false;
+            state = state == DEAD ? m->stack[1] : state;
+            *loops = state == m->stack[1] && state != DEAD;
+        }
+        for (unsigned byte = 0x80; *loops && byte < 0xc0; byte++) {
+            if (!step(m, 1, (unsigned char)byte, err))
+                return false;
+            *loops = m->stack[2] == behind;
+        }
+        *loops = *loops && m->n_forgotten == n_forgotten; // the states have other numbers now
+        behind = state;
+    }
+    return true;
+}
+
+// The kinds of characters of which any number may come and change nothing: a string's contents.
+static bool find_loops(struct matcher *m, unsigned *kinds, struct err *err) {
+    unsigned broken = 1u << KIND_ODD;
+    for (unsigned byte = 0; byte < 0x80; byte++) {
+        enum char_kind kind = token_order_byte_kind((unsigned char)byte);
+        if (broken >> kind & 1)
+            continue;
+        if (!step(m, 0, (unsigned char)byte, err))
+            return false;
+        broken |= m->stack[1] == m->stack[0] ? 0 : 1u << kind;
+    }
+    bool loops = false;
+    if (broken != (1u << N_KINDS) - 1 - (1u << KIND_WIDE) && !wide_loops(m, &loops, err))
+        return false;
+    broken |= loops ? 0 : 1u << KIND_WIDE;
+    *kinds = ~broken & 0xff;
+    return true;
+}
+
+// Tokens first .. last - 1, in the order of their bytes; stack[d] is the state behind d bytes of the one looked at
+// before. Those that consist of what changes nothing fit and need no look.
+static bool walk_range(struct matcher *m, size_t first, size_t last, unsigned loops, uint64_t *mask,
+                       struct err *err) {
     const struct token_order *o = m->order;
-    size_t alive = 0; // so many bytes of the token before fit
-    for (size_t i = 0; i < o->n; i++) {
-        if (o->common[i] > alive)
+    size_t alive = 0, common = 0; // bytes of that one that fit; bytes shared with it
+    for (size_t i = first; i < last; i++) {
+        common = o->common[i] < common ? o->common[i] : common;
+        if ((o->kinds[i] & ~loops) == 0) {
+            set_bit(mask, o->ids[i]);
+            continue;
+        }
+        if (common > alive)
             continue;
         const char *bytes = o->bytes + o->starts[i];
         size_t len = o->starts[i + 1] - o->starts[i];
-        for (alive = o->common[i]; alive < len; alive++) {
+        for (alive = common; alive < len; alive++) {
             if (!step(m, alive, (unsigned char)bytes[alive], err))
                 return false;
             if (m->stack[alive + 1] == DEAD)
@@ -498,6 +492,23 @@ static bool walk(struct matcher *m, uint64_t *mask, struct err *err) {
         }
         if (alive == len)
             set_bit(mask, o->ids[i]);
+        common = SIZE_MAX;
+    }
+    return true;
+}
+
+static bool walk(struct matcher *m, uint64_t *mask, struct err *err) {
+    const struct token_order *o = m->order;
+    unsigned loops;
+    if (!find_loops(m, &loops, err))
+        return false;
+    for (size_t byte = 0; byte < 256; byte++) {
+        if (o->firsts[byte] == o->firsts[byte + 1])
+            continue;
+        if (!step(m, 0, (unsigned char)byte, err))
+            return false;
+        if (m->stack[1] != DEAD && !walk_range(m, o->firsts[byte], o->firsts[byte + 1], loops, mask, err))
+            return false;
     }
     return true;
 }
@@ -507,7 +518,7 @@ static bool walk_first(struct matcher *m, uint64_t *mask, struct err *err) {
     const struct token_order *o = m->order;
     for (size_t i = 0; i < o->n; i++) {
         size_t len;
-        const char *bytes = text_of(m->tokenizer, o->ids[i], true, &len);
+        const char *bytes = token_order_text(m->tokenizer, o->ids[i], true, &len);
         if (!bytes)
             continue;
         if (!look(m, bytes, len, err))
@@ -519,6 +530,7 @@ static bool walk_first(struct matcher *m, uint64_t *mask, struct err *err) {
 }
 
 bool matcher_mask(struct matcher *m, const uint64_t **mask, struct err *err) {
+    m->n_work = 0;
     for (size_t i = 0; i < MASKS_MAX && !m->drops_space; i++)
         if (m->masks[i].state == m->stack[0]) {
             *mask = m->masks[i].bits;

@@ -19,6 +19,7 @@ enum {
     N_HEAD_MAX = 4096,
     N_EMBD_MAX = 1 << 20,
     N_FF_MAX = 1 << 22,
+    N_EXPERT_MAX = 1024,
     KEY_SIZE = 96,
 };
 
@@ -131,6 +132,21 @@ static bool read_heads(const struct keys *k, struct hparams *hp, struct err *err
     return true;
 }
 
+// A mixture of experts in the place of the feed-forward part.
+static bool read_experts(const struct keys *k, const struct arch *arch, struct hparams *hp, struct err *err) {
+    bool always = arch->experts == EXPERTS_ALWAYS;
+    size_t n_max = arch->experts == EXPERTS_NONE ? 0 : N_EXPERT_MAX, n_shared = 0;
+    if (!read_size(k, "expert_count", always, n_max, !always, &hp->n_expert, err))
+        return false;
+    if (hp->n_expert == 0)
+        return true;
+    // Experts that every row takes beside the chosen ones are no part of these families.
+    return read_size(k, "expert_shared_count", 0, 0, true, &n_shared, err) &&
+           read_size(k, "expert_shared_feed_forward_length", 0, 0, true, &n_shared, err) &&
+           read_size(k, "expert_used_count", 1, hp->n_expert, false, &hp->n_expert_used, err) &&
+           read_size(k, "expert_feed_forward_length", 1, N_FF_MAX, true, &hp->n_ff, err);
+}
+
 // What some families multiply and bound.
 static bool read_scales(const struct keys *k, const struct arch *arch, struct hparams *hp, struct err *err) {
     float embed = arch->embed_sqrt ? sqrtf((float)hp->n_embd) : 1, logit = 1;
@@ -166,18 +182,13 @@ bool hparams_read(struct hparams *hp, const struct gguf *g, const struct arch *a
         arch->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
     char key[KEY_SIZE];
     *hp = (struct hparams){.n_vocab = n_vocab, .parallel = arch->parallel};
-    size_t n_expert = 0;
     if (!read_size(k, "block_count", 1, N_LAYER_MAX, false, &hp->n_layer, err) ||
         !read_size(k, "embedding_length", 1, N_EMBD_MAX, false, &hp->n_embd, err) ||
         !read_size(k, "feed_forward_length", 1, N_FF_MAX, false, &hp->n_ff, err) ||
         !read_size(k, "context_length", 1, INT32_MAX, false, &hp->n_ctx_train, err) ||
-        !read_size(k, "expert_count", 0, N_HEAD_MAX, true, &n_expert, err) ||
-        !read_number(k, eps_key, 1, false, &eps, err) || !read_heads(k, hp, err) ||
-        !check_vocab(k, n_vocab, err) || !read_scales(k, arch, hp, err))
+        !read_experts(k, arch, hp, err) || !read_number(k, eps_key, 1, false, &eps, err) ||
+        !read_heads(k, hp, err) || !check_vocab(k, n_vocab, err) || !read_scales(k, arch, hp, err))
         return false;
-    if (n_expert > 0)
-        return err_set(err, ERR_MODEL, "%s.expert_count: %zu, want 0: no mixture of experts", k->arch,
-                       n_expert);
     hp->n_ctx_orig = hp->n_ctx_train;
     hp->norm_eps = (float)eps;
     key_name(k, key, "use_parallel_residual");
@@ -187,6 +198,8 @@ bool hparams_read(struct hparams *hp, const struct gguf *g, const struct arch *a
         return err_set(err, ERR_MODEL, "%s.residual_scale: %g, want 1 in a model of parallel layers", k->arch,
                        (double)hp->residual_scale);
     return read_size(k, "rope.scaling.original_context_length", 1, INT32_MAX, true, &hp->n_ctx_orig, err) &&
+           (arch->sections != SECTIONS_INTERLEAVED ||
+            read_size(k, "n_deepstack_layers", 0, hp->n_layer, true, &hp->n_deepstack, err)) &&
            (arch->window_period == 0 || read_size(k, "attention.sliding_window", 0, INT32_MAX,
                                                   arch->window_period == 1, &hp->window, err));
 }
@@ -259,8 +272,38 @@ static bool read_scaling(const struct keys *k, const struct hparams *hp, struct 
            (!yarn || read_yarn(k, hp, s, err));
 }
 
+// Which axis turns each pair. Sources: Hugging Face Qwen2VL apply_multimodal_rotary_pos_emb; Qwen3VL
+// apply_interleaved_mrope.
+static bool read_sections(const struct keys *k, const struct arch *arch, size_t n_pairs, uint8_t *axes,
+                          struct err *err) {
+    char name[KEY_SIZE];
+    key_name(k, name, "rope.dimension_sections");
+    const struct gguf_key *key = gguf_find_key(k->g, name);
+    int64_t size[3] = {0}, sum = 0;
+    if (!key)
+        return err_set(err, ERR_MODEL, "%s: missing, want the pairs of time, line and column", name);
+    bool ok =
+        key->type == GGUF_ARRAY && (key->item_type == GGUF_I32 || key->item_type == GGUF_U32) && key->n >= 3;
+    for (size_t i = 0; ok && i < 3; i++) {
+        size[i] = gguf_array_int(key, i);
+        sum += size[i];
+        ok = size[i] >= 0 && sum <= (int64_t)n_pairs;
+    }
+    if (!ok)
+        return err_set(err, ERR_MODEL,
+                       "%s: want an array of i32, three or four, of at most %zu pairs together", name,
+                       n_pairs);
+    for (int64_t i = 0; i < (int64_t)n_pairs; i++) {
+        if (arch->sections == SECTIONS_RUNS)
+            axes[i] = (uint8_t)((i >= size[0]) + (i >= size[0] + size[1]));
+        else
+            axes[i] = (uint8_t)(i < 3 * size[i % 3] ? i % 3 : 0);
+    }
+    return true;
+}
+
 bool hparams_read_rope(const struct hparams *hp, const struct gguf *g, const struct arch *arch, bool window,
-                       size_t n_ctx, struct rope *rope, float **freqs, struct err *err) {
+                       size_t n_ctx, struct rope *rope, float **freqs, uint8_t **axes, struct err *err) {
     const struct keys *k = &(struct keys){g, arch->name};
     size_t n = hp->n_rot / 2;
     struct rope_scaling s = {.base = 10000, .factor = 1, .magnitude = 1};
@@ -286,5 +329,10 @@ bool hparams_read_rope(const struct hparams *hp, const struct gguf *g, const str
     }
     *rope = (struct rope){
         .freqs = *freqs, .n_rot = hp->n_rot, .halves = arch->rope_halves, .magnitude = (float)s.magnitude};
-    return true;
+    if (arch->sections == SECTIONS_NONE)
+        return true;
+    *axes = xcalloc(n ? n : 1, sizeof **axes);
+    rope->n_axes = 3;
+    rope->axes = *axes;
+    return read_sections(k, arch, n, *axes, err);
 }

@@ -41,7 +41,8 @@ enum jinja_type {
 
 struct jinja_text {
     const char *data;
-    const uint8_t *is_input; // [len] 1 for a byte that came from an input string; NULL: none did
+    const uint8_t
+        *is_input; // [len] 0 the template's own byte, else its input's mark; NULL: all the template's
     size_t len;
     bool is_safe; // marked by the filter "safe": "+" escapes for HTML what it joins to such a text
 };
@@ -79,8 +80,10 @@ struct jinja_value jinja_none(void);
 struct jinja_value jinja_bool(bool truth);
 struct jinja_value jinja_int(int64_t integer);
 struct jinja_value jinja_float(double real);
-// Copies the bytes. is_input: they are data, to be told from the template's own text in the output.
-struct jinja_value jinja_string(struct jinja_run *r, const char *data, size_t len, bool is_input);
+// Copies the bytes. mark: 0 for text as good as the template's own; else they are data, and this value (1 to
+// 255) goes with them into the output. A byte that the template has changed has mark 1 whatever it was.
+struct jinja_value jinja_string(struct jinja_run *r, const char *data, size_t len, uint8_t mark);
+struct jinja_value jinja_concat(struct jinja_run *r, struct jinja_value list); // of a list of strings
 struct jinja_value jinja_list(struct jinja_run *r);
 void jinja_list_add(struct jinja_run *r, struct jinja_value list, struct jinja_value item);
 struct jinja_value jinja_dict(struct jinja_run *r);

@@ -66,7 +66,7 @@ static void scope_put(struct jinja_run *r, struct jinja_scope *s, struct jinja_t
 }
 
 void jinja_set(struct jinja_run *r, const char *name, struct jinja_value value) {
-    struct jinja_value key = jinja_string(r, name, strlen(name), false);
+    struct jinja_value key = jinja_string(r, name, strlen(name), 0);
     if (!r->failed)
         scope_put(r, r->scope, *key.as.string, value);
 }

@@ -163,17 +163,26 @@ struct jinja_value jinja_text_value(struct jinja_run *r, struct jinja_text t) {
     return (struct jinja_value){.type = JINJA_STRING, .as.string = copy};
 }
 
-struct jinja_value jinja_string(struct jinja_run *r, const char *data, size_t len, bool is_input) {
+struct jinja_value jinja_string(struct jinja_run *r, const char *data, size_t len, uint8_t mark) {
     if (len > JINJA_TEXT_MAX)
         return jinja_fail(r, "a text of %zu bytes, want at most %d", len, JINJA_TEXT_MAX);
     char *copy = jinja_alloc(r, len);
-    uint8_t *mask = is_input ? jinja_alloc(r, len) : NULL;
-    if (!copy || (is_input && !mask))
+    uint8_t *mask = mark ? jinja_alloc(r, len) : NULL;
+    if (!copy || (mark && !mask))
         return undefined();
     memcpy(copy, data, len);
     if (mask)
-        memset(mask, 1, len);
+        memset(mask, mark, len);
     return jinja_text_value(r, (struct jinja_text){.data = copy, .is_input = mask, .len = len});
+}
+
+struct jinja_value jinja_concat(struct jinja_run *r, struct jinja_value list) {
+    struct jinja_out out;
+    jinja_out_init(&out, r);
+    const struct jinja_list *items = jinja_iterate(r, list);
+    for (size_t i = 0; i < items->n && !r->failed; i++)
+        jinja_out_add(&out, *items->items[i].as.string);
+    return jinja_out_value(&out);
 }
 
 struct jinja_value jinja_list_of(struct jinja_run *r, enum jinja_list_kind kind) {

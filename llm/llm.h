@@ -20,21 +20,23 @@ struct llm_detok;   // token ids -> whole UTF-8 text
 struct llm_options {           // zero means default
     size_t n_ctx;              // positions a sequence; default min(the model's own, 4096)
     size_t n_rows_max;         // most rows of one llm_forward; default 512
-    const char *chat_template; // "vicuna", "llama-2", "chatml"; default: recognised from the file
+    size_t n_seqs;             // sequences there will be at once: their memory is checked; default 1
+    const char *chat_template; // a built-in format or a file of Jinja; default: the model file's own
     bool kv_f32;               // KV cache in f32; default f16
     struct load_options load;  // default: mapped
 };
 
 // Returns new. Borrows ops until llm_close. ERR_MODEL names the key or tensor, expected and found.
 struct llm *llm_open(const char *path, struct ops *ops, const struct llm_options *options, struct err *err);
-// Only the vocabulary of the file, for llm_tokenize and llm_detok_create: it needs no weights. pre (may be NULL)
-// stands for the file's tokenizer.ggml.pre.
+// Only the vocabulary of the file, for llm_tokenize and llm_detok_create: it needs no weights. pre (may be
+// NULL) stands for the file's tokenizer.ggml.pre.
 struct llm *llm_open_vocabulary(const char *path, struct ops *ops, const char *pre, struct err *err);
 void llm_close(struct llm *m);
 
 const char *llm_name(const struct llm *m); // general.name, or the file's name
 size_t llm_n_ctx(const struct llm *m);     // positions a sequence
 size_t llm_n_embd(const struct llm *m);
+size_t llm_n_embd_image(const struct llm *m); // width of an image's row: n_embd, with deepstack a multiple
 size_t llm_n_vocab(const struct llm *m);
 size_t llm_n_rows_max(const struct llm *m);
 const char *llm_template_name(const struct llm *m);
@@ -46,10 +48,15 @@ const char *llm_template_name(const struct llm *m);
 int32_t *llm_tokenize(const struct llm *m, const char *text, size_t len, bool parse_special, int add_bos,
                       size_t *n_ids, struct err *err);
 bool llm_token_is_end(const struct llm *m, int32_t id); // end of generation
+// The bytes that a token adds to a text, which may be part of a character; none for one that is no text.
+// first: at the beginning of it. Borrowed until llm_close; id must be in the vocabulary.
+const char *llm_token_bytes(const struct llm *m, int32_t id, bool first, size_t *len);
 // Returns new detokeniser. llm_detok_put gives the bytes that are complete after this id: borrowed until the
 // next call, possibly none; never part of a UTF-8 sequence. Bytes that can never be valid become U+FFFD.
 struct llm_detok *llm_detok_create(const struct llm *m, bool show_special);
 void llm_detok_destroy(struct llm_detok *d);
+bool llm_detok_is_first(const struct llm_detok *d);   // nothing has been put that is text
+bool llm_detok_holds_some(const struct llm_detok *d); // bytes that wait for the rest of their character
 const char *llm_detok_put(struct llm_detok *d, int32_t id, size_t *len);
 const char *llm_detok_flush(struct llm_detok *d,
                             size_t *len); // what an unfinished sequence leaves: U+FFFD or nothing
@@ -58,16 +65,26 @@ const char *llm_detok_flush(struct llm_detok *d,
 
 enum llm_role { LLM_SYSTEM, LLM_USER, LLM_ASSISTANT };
 
-struct llm_image {   // a run of rows in the place of a picture
-    const char *key; // identity: equal keys have equal rows; borrowed for the call, copied by the prompt
-    size_t n_tokens;
+struct llm_image_span { // a piece of what stands in the place of a picture: rows, or
+    const char *text;   // special strings
+    bool is_number;     // the picture's number in the conversation, from 0, as text
+    size_t first_row, n_rows;
 };
 
-struct llm_part { // text, or an image when image.n_tokens > 0, or the very ids that the model once generated
+struct llm_image {                      // rows in the place of a picture; borrowed for the call
+    const char *key;                    // identity: equal keys have equal rows
+    size_t n_tokens;                    // rows
+    const struct llm_image_span *spans; // in order; NULL: all rows in one run
+    size_t n_spans;
+    size_t grid_width, grid_height; // M-RoPE: columns and lines of the rows; 0: one position a row
+    bool both_ways;                 // rows of a run see each other both ways
+};
+
+struct llm_part { // text, or an image when image.n_tokens > 0
     const char *text;
     size_t len;
     struct llm_image image;
-    const int32_t *ids;
+    const int32_t *ids; // of an answer: the very ids that the model once generated as `text`, or NULL
     size_t n_ids;
 };
 
@@ -77,8 +94,10 @@ struct llm_message {
     size_t n_parts;
 };
 
-// The conversation in the model's chat template, ready to be answered. Text of users is never read as a
-// special token. Returns new; ERR_CONTEXT_EXCEEDED (numbers named) when it leaves no room in n_ctx.
+// The conversation in the model's chat template, ready to be answered. No part's text is ever read as a
+// control token; an answer's ids stand for its text unless the template changes it. Returns new;
+// ERR_INVALID_VALUE for what the template refuses or leaves out, ERR_CONTEXT_EXCEEDED (numbers named) when it
+// leaves no room in n_ctx.
 struct llm_prompt *llm_prompt_chat(const struct llm *m, const struct llm_message *messages, size_t n_messages,
                                    struct err *err);
 // Token ids and at most one image after the first n_before ids, nothing added.
@@ -87,11 +106,15 @@ struct llm_prompt *llm_prompt_raw(const struct llm *m, const int32_t *ids, size_
 void llm_prompt_destroy(struct llm_prompt *p);
 size_t llm_prompt_n_rows(const struct llm_prompt *p);
 size_t llm_prompt_n_images(const struct llm_prompt *p); // in order of appearance
-// Where image i begins, and how many rows it takes.
+// Where image i begins, and how many rows it and the text between its runs take.
 void llm_prompt_image(const struct llm_prompt *p, size_t i, size_t *first_row, size_t *n_rows,
                       const char **key);
-// Gives image i its rows [n_rows, n_embd] f32 in host memory; borrowed until the prompt's last forward.
+// Gives image i its rows [n_tokens, n_embd_image] f32 in host memory; borrowed until the prompt's last
+// forward.
 void llm_prompt_set_image_rows(struct llm_prompt *p, size_t i, const float *rows);
+// How many of the rows from `first` on a step of about n_wanted takes: rows that see each other both ways are
+// never parted.
+size_t llm_prompt_chunk(const struct llm_prompt *p, size_t first, size_t n_wanted);
 
 // ---- sequences and the forward pass (inference thread) ----
 
@@ -113,6 +136,8 @@ struct llm_rows { // the rows one sequence brings to a step: a piece of a prompt
     bool want_logits;    // of the last row
     const float *logits; // out: [n_vocab] f32 host memory, borrowed until the next forward
     bool all_logits;     // of every row, for inspection: logits is [n_rows, n_vocab]
+    bool want_hidden;    // what the output matrix would see of every row, for an embedding
+    const float *hidden; // out: [n_rows, n_embd] f32 host memory after the output norm, borrowed as logits
 };
 
 // One step: all rows of all parts (at most n_rows_max; no sequence twice) through the model. On success each
@@ -121,6 +146,30 @@ struct llm_rows { // the rows one sequence brings to a step: a piece of a prompt
 // what an earlier call has seen.
 bool llm_forward(struct llm *m, struct llm_rows *parts, size_t n_parts, bool (*cancelled)(void *ctx),
                  void *ctx, struct err *err);
+
+// ---- embeddings ----
+
+enum llm_pooling { // how the rows of a text become one
+    LLM_POOLING_MEAN,
+    LLM_POOLING_CLS, // the first row
+    LLM_POOLING_LAST,
+};
+
+// What the file says (ARCH.pooling_type), the mean where it says nothing. ERR_MODEL for a file that wants
+// another, as rerankers do.
+bool llm_pooling(const struct llm *m, enum llm_pooling *pooling, struct err *err);
+
+struct llm_embedding; // pools a prompt that goes through llm_forward in pieces, from first to last row
+
+// Returns new, for a prompt of n_rows; one thread at a time.
+struct llm_embedding *llm_embedding_create(const struct llm *m, enum llm_pooling pooling, size_t n_rows,
+                                           struct err *err);
+void llm_embedding_destroy(struct llm_embedding *e);
+// Takes the hidden rows of a step that has been run.
+void llm_embedding_add(struct llm_embedding *e, const struct llm_rows *rows);
+// After the last row: fills out [n_embd] f32; `normalise` makes its length 1. ERR_INTERNAL where a value is
+// not finite.
+bool llm_embedding_finish(const struct llm_embedding *e, bool normalise, float *out, struct err *err);
 
 // ---- sampling (any thread, one at a time a sampler) ----
 
@@ -184,11 +233,14 @@ struct llm_sampling {
 // parameters.
 struct llm_sampling llm_sampling_default(void);
 
-// Returns new. ERR_INVALID_VALUE where the grammar is too large to follow from its beginning; not without one.
+// Returns new. ERR_INVALID_VALUE where the grammar is too large to follow from its beginning; not without
+// one.
 struct llm_sampler *llm_sampler_create(const struct llm *m, const struct llm_sampling *s, struct err *err);
 void llm_sampler_destroy(struct llm_sampler *s);
-// Chooses from logits [n_vocab] and remembers the choice. ERR_INTERNAL for NaN logits, ERR_INVALID_VALUE where
-// a grammar cannot go on. No allocation.
+// Before the first choice: penalties and DRY look back on this prompt, too; rows of images are no tokens.
+void llm_sampler_see(struct llm_sampler *s, const struct llm_prompt *p);
+// Chooses from logits [n_vocab] and remembers the choice. ERR_INTERNAL for NaN logits, ERR_INVALID_VALUE
+// where a grammar cannot go on. No allocation.
 bool llm_sampler_next(struct llm_sampler *s, const float *logits, int32_t *id, struct err *err);
 
 struct llm_logprob {
@@ -196,7 +248,8 @@ struct llm_logprob {
     float logprob;
 };
 // What the model itself says, before any sampling: returns the natural logarithm of the probability of `id`
-// and fills top [n_top, at most n_vocab] with the likeliest, best first, the lower id of equals. No allocation.
+// and fills top [n_top, at most n_vocab] with the likeliest, best first, the lower id of equals. No
+// allocation.
 float llm_logprobs(const float *logits, size_t n_vocab, int32_t id, struct llm_logprob *top, size_t n_top);
 
 // ---- stop strings (any thread) ----

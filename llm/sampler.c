@@ -11,11 +11,12 @@
 // A grammar first looks at what would be chosen without it and narrows the candidates only where it refuses
 // that: where nothing else truncates, both together draw by the narrowed distribution.
 //
-// Penalties and DRY look back on what this sampler chose, not on the prompt. Random numbers are PCG32's
+// Penalties and DRY look back on what this sampler has seen (the prompt) and chosen. Random numbers are PCG32's
 // (O'Neill 2014, XSH-RR), two a number, so a seed means the same tokens on every machine.
 #include "base/mem.h"
 #include "llm/grammar.h"
 #include "llm/model.h"
+#include "llm/prompt.h"
 #include "llm/sampler_chain.h"
 #include "llm/sampler_dry.h"
 
@@ -36,8 +37,7 @@ struct llm_sampler {
     uint32_t *counts;             // [n_vocab] how often a token is in `recent`
     int32_t *recent;              // [penalty_last_n] ring
     size_t n_recent, next_recent;
-    struct dry *dry; // NULL: off
-    struct token_order *order;
+    struct dry *dry;         // NULL: off
     struct matcher *matcher; // NULL: no grammar
     double mu;               // of mirostat
     bool is_greedy;          // nothing but the best candidate matters
@@ -141,9 +141,8 @@ struct llm_sampler *llm_sampler_create(const struct llm *m, const struct llm_sam
     if (!s->s.mirostat && has_stage(s, LLM_STAGE_DRY))
         s->dry = dry_create(m, sampling);
     if (s->s.grammar) {
-        s->order = token_order_create(m->tokenizer);
-        s->matcher =
-            matcher_create(s->s.grammar, m->tokenizer, s->order, tokenizer_adds_space(m->tokenizer), err);
+        s->matcher = matcher_create(s->s.grammar, m->tokenizer, shared_order_get(m->order, m->tokenizer),
+                                    tokenizer_adds_space(m->tokenizer), err);
         if (!s->matcher) {
             llm_sampler_destroy(s);
             return NULL;
@@ -162,7 +161,6 @@ void llm_sampler_destroy(struct llm_sampler *s) {
         return;
     dry_destroy(s->dry);
     matcher_destroy(s->matcher);
-    token_order_destroy(s->order);
     free(s->candidates);
     free(s->counts);
     free(s->recent);
@@ -183,6 +181,12 @@ static void remember(struct llm_sampler *s, int32_t id) {
     s->next_recent = (s->next_recent + 1) % s->s.penalty_last_n;
 }
 
+void llm_sampler_see(struct llm_sampler *s, const struct llm_prompt *p) {
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (p->ids[i] != PROMPT_IMAGE_ROW)
+            remember(s, p->ids[i]);
+}
+
 static float penalise(const struct llm_sampling *s, float logit, uint32_t count) {
     logit = logit > 0 ? logit / s->repeat_penalty : logit * s->repeat_penalty;
     return logit - (float)count * s->frequency_penalty - s->presence_penalty;
@@ -199,25 +203,56 @@ static void apply_penalties(const struct llm_sampler *s, struct chain *ch) {
     chain_unsort(ch);
 }
 
+// The candidates lie in the order of their ids.
+static struct candidate *find(struct candidate *c, size_t n, int32_t id) {
+    size_t from = 0, to = n;
+    while (from < to) {
+        size_t middle = (from + to) / 2;
+        if (c[middle].id < id)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < n && c[from].id == id ? &c[from] : NULL;
+}
+
+// Biases for the first n candidates; what follows goes on with these.
+static void begin(struct llm_sampler *s, size_t n, struct chain *ch) {
+    struct candidate *c = s->candidates;
+    for (size_t i = 0; i < s->s.n_biases; i++) {
+        struct candidate *biased = find(c, n, s->s.biases[i].id);
+        if (biased)
+            biased->logit += s->s.biases[i].bias;
+    }
+    for (size_t i = 0; s->s.ignore_eos && i < n; i++)
+        if (tokenizer_is_end(s->tokenizer, c[i].id))
+            c[i].logit = -INFINITY;
+    chain_begin(ch, c, n);
+}
+
 // Fills the candidates in the order of their ids.
 static bool prepare(struct llm_sampler *s, const float *logits, struct chain *ch, struct err *err) {
-    struct candidate *c = s->candidates;
     for (size_t i = 0; i < s->n_vocab; i++) {
         if (!isfinite(logits[i]))
             return err_set(err, ERR_INTERNAL, "logit of token %zu: %g, want a finite number", i,
                            (double)logits[i]);
-        c[i] = (struct candidate){logits[i], logits[i], (int32_t)i};
+        s->candidates[i] = (struct candidate){logits[i], logits[i], (int32_t)i};
     }
-    for (size_t i = 0; i < s->s.n_biases; i++) {
-        const struct llm_logit_bias *b = &s->s.biases[i];
-        if (b->id >= 0 && (size_t)b->id < s->n_vocab)
-            c[b->id].logit += b->bias;
-    }
-    for (size_t i = 0; s->s.ignore_eos && i < s->n_vocab; i++)
-        if (tokenizer_is_end(s->tokenizer, (int32_t)i))
-            c[i].logit = -INFINITY;
-    chain_begin(ch, c, s->n_vocab);
+    begin(s, s->n_vocab, ch);
     return true;
+}
+
+// The same with those whose bit is set; the logits have been looked at.
+static bool prepare_masked(struct llm_sampler *s, const float *logits, const uint64_t *mask, struct chain *ch,
+                           struct err *err) {
+    size_t n = 0;
+    for (size_t word = 0; word * 64 < s->n_vocab; word++)
+        for (uint64_t left = mask[word]; left; left &= left - 1) {
+            int32_t id = (int32_t)(word * 64) + __builtin_ctzll(left);
+            s->candidates[n++] = (struct candidate){logits[id], logits[id], id};
+        }
+    begin(s, n, ch);
+    return n > 0 || err_set(err, ERR_INVALID_VALUE, "grammar: no token of this model goes on from here");
 }
 
 static void apply_stage(struct llm_sampler *s, enum llm_sampler_stage stage, struct chain *ch) {
@@ -306,11 +341,8 @@ static bool choose_fitting(struct llm_sampler *s, const float *logits, int32_t *
     struct chain ch;
     const uint64_t *mask;
     bool fits = false;
-    if (!matcher_mask(s->matcher, &mask, err) || !prepare(s, logits, &ch, err))
+    if (!matcher_mask(s->matcher, &mask, err) || !prepare_masked(s, logits, mask, &ch, err))
         return false;
-    chain_keep_mask(&ch, mask);
-    if (chain_n(&ch) == 0)
-        return err_set(err, ERR_INVALID_VALUE, "grammar: no token of this model goes on from here");
     if (!choose(s, &ch, id, err) || !matcher_accept_token(s->matcher, *id, &fits, err))
         return false;
     return fits || err_set(err, ERR_INTERNAL, "grammar: token %d is in the mask and does not fit", *id);

@@ -86,15 +86,6 @@ void chain_keep_from(struct chain *ch, double lowest) {
     }
 }
 
-void chain_keep_mask(struct chain *ch, const uint64_t *mask) {
-    size_t at = ch->end;
-    for (size_t i = ch->end; i-- > ch->first;)
-        if (mask[ch->c[i].id / 64] >> ch->c[i].id % 64 & 1)
-            ch->c[--at] = ch->c[i];
-    ch->first = at;
-    chain_unsort(ch);
-}
-
 double chain_max(const struct chain *ch) {
     if (ch->mid < ch->end)
         return ch->c[ch->end - 1].logit;

@@ -27,8 +27,6 @@ size_t chain_n(const struct chain *ch);
 void chain_unsort(struct chain *ch);
 // Keeps the candidates whose logit is at least `lowest`, which is at most the best one's.
 void chain_keep_from(struct chain *ch, double lowest);
-// Keeps those whose bit is set; maybe none.
-void chain_keep_mask(struct chain *ch, const uint64_t *mask);
 // The i-th best (0 = best, i < chain_n); sorts no more than that takes.
 const struct candidate *chain_best(struct chain *ch, size_t i);
 double chain_max(const struct chain *ch); // the best logit

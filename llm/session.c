@@ -18,7 +18,8 @@ struct llm_seq {
     struct llm *m;
     struct kv_cache kv;
     size_t n_past;
-    int32_t *ids; // [n_ctx], PROMPT_IMAGE_ROW in rows of images
+    int32_t *ids;           // [n_ctx], PROMPT_IMAGE_ROW in rows of images
+    int32_t *next_position; // [n_ctx]: the RoPE position that follows each row; NULL: its place + 1
     struct seq_image *images;
     size_t n_images, cap_images;
 };
@@ -28,7 +29,10 @@ struct llm_seq *llm_seq_create(struct llm *m, struct err *err) {
     struct llm_seq *s = xcalloc(1, sizeof *s);
     s->m = m;
     s->ids = try_malloc_array(m->n_ctx, sizeof *s->ids, "positions of a sequence", err);
-    if (s->ids &&
+    if (m->rope.n_axes > 1)
+        s->next_position =
+            try_malloc_array(m->n_ctx, sizeof *s->next_position, "positions of a sequence", err);
+    if (s->ids && (s->next_position || m->rope.n_axes <= 1) &&
         kv_cache_init(&s->kv, m->ops, m->kv_type, hp->n_layer, m->n_ctx, hp->n_head_kv * hp->head_dim, err))
         return s;
     llm_seq_destroy(s);
@@ -42,6 +46,7 @@ void llm_seq_destroy(struct llm_seq *s) {
     kv_cache_clear(&s->kv);
     free(s->images);
     free(s->ids);
+    free(s->next_position);
     free(s);
 }
 
@@ -62,14 +67,6 @@ void llm_seq_truncate(struct llm_seq *s, size_t n_past) {
         free(last->key);
         s->n_images--;
     }
-}
-
-// The image of a prompt that covers this row.
-static const struct prompt_image *prompt_image_at(const struct llm_prompt *p, size_t row) {
-    for (size_t i = 0; i < p->n_images; i++)
-        if (row >= p->images[i].first_row && row - p->images[i].first_row < p->images[i].n_rows)
-            return &p->images[i];
-    return NULL;
 }
 
 // Whether the sequence holds all rows of an image from position `first` on.
@@ -128,6 +125,21 @@ static bool note_image_row(struct llm_seq *s, const struct prompt_image *image, 
     return true;
 }
 
+// RoPE's position of row `at` of the step, on each axis: the row's place, or with M-RoPE what the prompt
+// says.
+static void put_position(struct llm *m, const struct llm_rows *part, size_t row, size_t place, size_t at) {
+    struct llm_seq *s = part->seq;
+    int32_t *positions = m->step.positions;
+    if (!s->next_position) {
+        positions[at] = (int32_t)place;
+        return;
+    }
+    int32_t next = place > 0 ? s->next_position[place - 1] : 0;
+    for (size_t axis = 0; axis < 3; axis++)
+        positions[3 * at + axis] = part->prompt ? part->prompt->positions[3 * row + axis] : next;
+    s->next_position[place] = part->prompt ? part->prompt->next_position[row] : next + 1;
+}
+
 // Lays one row of a part out as row `at` of the step.
 static bool put_row(struct llm *m, const struct llm_rows *part, size_t i, size_t at, struct err *err) {
     struct llm_seq *s = part->seq;
@@ -136,14 +148,14 @@ static bool put_row(struct llm *m, const struct llm_rows *part, size_t i, size_t
     int32_t id = part->prompt ? part->prompt->ids[row] : part->id;
     step->ids[at] = id;
     step->images[at] = NULL;
-    step->positions[at] = (int32_t)position;
     s->ids[position] = id;
+    put_position(m, part, row, position, at);
     if (part->prompt && id == PROMPT_IMAGE_ROW) {
         const struct prompt_image *image = prompt_image_at(part->prompt, row);
         if (!image->rows)
             return err_set(err, ERR_INTERNAL, "image at row %zu of the prompt: its rows were never set",
                            image->first_row);
-        step->images[at] = image->rows + (row - image->first_row) * m->n_embd;
+        step->images[at] = image->rows + (row - image->first_row) * part->prompt->n_embd_image;
         return note_image_row(s, image, row, position, err);
     }
     if (id < 0 || (size_t)id >= m->n_vocab)
@@ -153,8 +165,8 @@ static bool put_row(struct llm *m, const struct llm_rows *part, size_t i, size_t
 
 // Sizes of a step, checked.
 static bool count_rows(const struct llm *m, const struct llm_rows *parts, size_t n_parts, size_t *n_rows,
-                       size_t *n_logits, struct err *err) {
-    *n_rows = *n_logits = 0;
+                       size_t *n_logits, size_t *n_hidden, struct err *err) {
+    *n_rows = *n_logits = *n_hidden = 0;
     for (size_t i = 0; i < n_parts; i++) {
         const struct llm_rows *part = &parts[i];
         size_t n_past = part->seq->n_past, n = part->n_rows;
@@ -170,17 +182,51 @@ static bool count_rows(const struct llm *m, const struct llm_rows *parts, size_t
             return err_set(err, ERR_INTERNAL, "a step of more than %zu rows", m->n_rows_max);
         *n_rows += n;
         *n_logits += part->all_logits ? n : part->want_logits;
+        *n_hidden += part->want_hidden ? n : 0;
+    }
+    return true;
+}
+
+// The rows of a part from `row` to `end` that attention takes together: a run of an image whose rows see each
+// other both ways, or what lies before the next one. Returns their end; 0 where such a run would be parted.
+static size_t attention_end(const struct llm_prompt *p, size_t row, size_t end, bool *both_ways) {
+    *both_ways = false;
+    for (size_t i = 0; p && i < p->n_runs; i++) {
+        const struct prompt_image *run = &p->images[i];
+        size_t run_end = run->first_row + run->n_rows;
+        if (!run->both_ways || run_end <= row || run->first_row >= end)
+            continue;
+        if (run->first_row > row)
+            return run->first_row;
+        *both_ways = true;
+        return run->first_row == row && run_end <= end ? run_end : 0;
+    }
+    return end;
+}
+
+static bool put_attention(struct step *step, const struct llm_rows *part, struct err *err) {
+    size_t first = part->prompt ? part->first : 0;
+    for (size_t row = first, end; row < first + part->n_rows; row = end) {
+        bool both_ways;
+        end = attention_end(part->prompt, row, first + part->n_rows, &both_ways);
+        if (end == 0)
+            return err_set(err, ERR_INTERNAL, "a step cuts an image at row %zu of the prompt", row);
+        step->parts[step->n_parts++] = (struct step_part){.kv = &part->seq->kv,
+                                                          .n_past = part->seq->n_past + row - first,
+                                                          .n_rows = end - row,
+                                                          .both_ways = both_ways,
+                                                          .want_hidden = part->want_hidden};
     }
     return true;
 }
 
 static bool put_parts(struct llm *m, const struct llm_rows *parts, size_t n_parts, struct err *err) {
     struct step *step = &m->step;
-    step->n_rows = step->n_logits = 0;
-    step->n_parts = n_parts;
+    step->n_rows = step->n_logits = step->n_parts = 0;
     for (size_t i = 0; i < n_parts; i++) {
         const struct llm_rows *part = &parts[i];
-        step->parts[i] = (struct step_part){&part->seq->kv, part->seq->n_past, part->n_rows};
+        if (!put_attention(step, part, err))
+            return false;
         for (size_t k = 0; k < part->n_rows; k++, step->n_rows++) {
             if (part->all_logits || (part->want_logits && k + 1 == part->n_rows))
                 step->logit_rows[step->n_logits++] = step->n_rows;
@@ -193,12 +239,12 @@ static bool put_parts(struct llm *m, const struct llm_rows *parts, size_t n_part
 
 bool llm_forward(struct llm *m, struct llm_rows *parts, size_t n_parts, bool (*cancelled)(void *ctx),
                  void *ctx, struct err *err) {
-    size_t n_rows, n_logits;
+    size_t n_rows, n_logits, n_hidden;
     bool grew;
     if (n_parts == 0)
         return true;
-    if (!count_rows(m, parts, n_parts, &n_rows, &n_logits, err) ||
-        !transformer_reserve(m, n_rows, n_logits, &grew, err))
+    if (!count_rows(m, parts, n_parts, &n_rows, &n_logits, &n_hidden, err) ||
+        !transformer_reserve(m, n_rows, n_logits, n_hidden, &grew, err))
         return false;
     bool guarded = !grew; // decode alone, in memory that is there
     for (size_t i = 0; i < n_parts; i++)
@@ -208,7 +254,7 @@ bool llm_forward(struct llm *m, struct llm_rows *parts, size_t n_parts, bool (*c
     bool ok = put_parts(m, parts, n_parts, err) && transformer_forward(m, cancelled, ctx, err);
     if (guarded)
         mem_guard_end();
-    const float *logits = m->step.logits;
+    const float *logits = m->step.logits, *hidden = m->step.hidden;
     for (size_t i = 0; i < n_parts; i++) {
         struct llm_rows *part = &parts[i];
         if (!ok) {
@@ -219,6 +265,9 @@ bool llm_forward(struct llm *m, struct llm_rows *parts, size_t n_parts, bool (*c
         size_t n = part->all_logits ? part->n_rows : part->want_logits;
         part->logits = n ? logits : NULL;
         logits += n * m->n_vocab;
+        part->hidden = part->want_hidden ? hidden : NULL;
+        if (part->want_hidden)
+            hidden += part->n_rows * m->n_embd;
     }
     return ok;
 }

@@ -1,7 +1,8 @@
 // Takes a vocabulary and bytes of text, gives token ids.
 //
 // text -> cut at special tokens -> and each cut
-//   SentencePiece  -> a space in front, every space written as U+2581 ("▁") -> words -> bpe.c merges each.
+//   SentencePiece  -> normalise.c: a space in front, every space written as U+2581 ("▁") -> words -> bpe.c
+//                  merges each, tokenizer_unigram.c cuts each where the model is Unigram.
 //                  A vocabulary where no piece holds "▁" behind another character can never join two words,
 //                  so each word is merged on its own; any other vocabulary gets the whole cut at once.
 //   byte-level BPE -> words (pretokenize.c) -> bpe.c merges the bytes of each.
@@ -51,7 +52,8 @@ void token_ids_clear(struct token_ids *list) {
 
 struct tokenizer *tokenizer_open_pre(const struct gguf *g, const char *pre, struct err *err) {
     struct tokenizer *t = xcalloc(1, sizeof *t);
-    if (vocab_load(t, g, pre, err) && (t->kind != VOCAB_BYTE_BPE || vocab_load_merges(t, g, err)))
+    if (vocab_load(t, g, pre, err) && (t->kind != VOCAB_BYTE_BPE || vocab_load_merges(t, g, err)) &&
+        (t->kind != VOCAB_UNIGRAM || vocab_load_unigram(t, err)))
         return t;
     tokenizer_close(t);
     return NULL;
@@ -73,6 +75,9 @@ void tokenizer_close(struct tokenizer *t) {
     free(t->specials.slots);
     free(t->special_lens);
     free(t->merges);
+    free(t->trie.labels);
+    free(t->trie.first);
+    free(t->trie.ids);
     free(t);
 }
 
@@ -147,44 +152,32 @@ int32_t tokenizer_byte(const struct tokenizer *t, unsigned char byte) {
     return t->bytes[byte];
 }
 
-int32_t tokenizer_unknown(const struct tokenizer *t) {
-    return t->unk;
-}
-
 // ---- encoding ----
 
-// The special token that the text begins with, the longest first; TOKEN_NONE when there is none.
-static int32_t match_special(const struct tokenizer *t, const char *text, size_t len, bool parse_special,
-                             size_t *matched_len) {
+static bool has_input(const uint8_t *is_input, size_t n) {
+    for (size_t i = 0; is_input && i < n; i++)
+        if (is_input[i])
+            return true;
+    return false;
+}
+
+// As tokenizer_match_special; without parse_special no byte may be part of a control token.
+static int32_t match_special(const struct tokenizer *t, const char *text, const uint8_t *is_input, size_t len,
+                             bool parse_special, size_t *n) {
     if (!t->special_first[(unsigned char)text[0]])
         return TOKEN_NONE;
     for (size_t i = 0; i < t->n_special_lens; i++) {
-        size_t n = t->special_lens[i];
-        int32_t id = n <= len ? vocab_find(t, &t->specials, text, n) : TOKEN_NONE;
-        if (id >= 0 && (parse_special || t->types[id] == TOKEN_USER_DEFINED)) {
-            *matched_len = n;
+        *n = t->special_lens[i];
+        int32_t id = *n <= len ? vocab_find(t, &t->specials, text, *n) : TOKEN_NONE;
+        if (id >= 0 && (t->types[id] == TOKEN_USER_DEFINED || (parse_special && !has_input(is_input, *n))))
             return id;
-        }
     }
     return TOKEN_NONE;
 }
 
-// Writes the text with marks for spaces to out (3 * (len + 1) bytes); returns its length.
-static size_t mark_spaces(const char *text, size_t len, bool prefix, char *out) {
-    size_t n = 0;
-    if (prefix) {
-        memcpy(out, SPACE_MARK, SPACE_MARK_LEN);
-        n = SPACE_MARK_LEN;
-    }
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == ' ') {
-            memcpy(out + n, SPACE_MARK, SPACE_MARK_LEN);
-            n += SPACE_MARK_LEN;
-        } else {
-            out[n++] = text[i];
-        }
-    }
-    return n;
+int32_t tokenizer_match_special(const struct tokenizer *t, const char *text, const uint8_t *is_input,
+                                size_t len, size_t *n) {
+    return match_special(t, text, is_input, len, true, n);
 }
 
 // Where the word that begins at `at` ends: before the next mark that follows something else.
@@ -201,13 +194,42 @@ static size_t word_end(const char *text, size_t len, size_t at) {
     return len;
 }
 
-// One text without special tokens; marked is scratch of 3 * (len + 1) bytes.
-static bool encode_spm(const struct tokenizer *t, struct bpe *bpe, const char *text, size_t len, char *marked,
-                       struct token_ids *list, struct err *err) {
-    size_t n = mark_spaces(text, len, t->add_space, marked);
-    for (size_t at = 0; at < n;) {
-        size_t end = t->words_are_apart ? word_end(marked, n, at) : n;
-        if (!bpe_encode(bpe, t, marked + at, end - at, list, err))
+// What one call works with.
+struct cutter {
+    struct bpe bpe;
+    struct unigram unigram;
+    struct normal_text normal;
+};
+
+bool vocab_append_unknown(const struct tokenizer *t, const char *s, size_t len, bool *after_unknown,
+                          struct token_ids *list, struct err *err) {
+    int32_t ids[4];
+    bool is_unknown = false;
+    for (size_t i = 0; i < len && !is_unknown; i++) {
+        ids[i] = t->bytes[(unsigned char)s[i]];
+        is_unknown = ids[i] == TOKEN_NONE;
+    }
+    bool is_again = is_unknown && *after_unknown;
+    *after_unknown = is_unknown;
+    if (is_unknown)
+        return is_again || t->unk == TOKEN_NONE || token_ids_append(list, &t->unk, 1, err);
+    return token_ids_append(list, ids, len, err);
+}
+
+// One text without special tokens.
+static bool encode_sentencepiece(const struct tokenizer *t, struct cutter *s, const char *text, size_t len,
+                                 bool goes_on, struct token_ids *list, struct err *err) {
+    if (!normalise(&t->normaliser, goes_on, text, len, &s->normal, err))
+        return false;
+    const char *normal = s->normal.data;
+    s->bpe.after_unknown = s->unigram.after_unknown = false;
+    s->unigram.score = 0;
+    for (size_t at = 0; at < s->normal.len;) {
+        size_t end = t->words_are_apart ? word_end(normal, s->normal.len, at) : s->normal.len;
+        bool ok = t->kind == VOCAB_UNIGRAM
+                      ? vocab_encode_unigram(t, &s->unigram, normal + at, end - at, list, err)
+                      : bpe_encode(&s->bpe, t, normal + at, end - at, list, err);
+        if (!ok)
             return false;
         at = end;
     }
@@ -231,52 +253,58 @@ static bool encode_words(const struct tokenizer *t, struct bpe *bpe, const char 
     return true;
 }
 
-static bool encode_plain(const struct tokenizer *t, struct bpe *bpe, const char *text, size_t len,
-                         char *marked, struct token_ids *list, struct err *err) {
+static bool encode_plain(const struct tokenizer *t, struct cutter *s, const char *text, size_t len,
+                         bool goes_on, struct token_ids *list, struct err *err) {
     if (len == 0)
         return true;
     switch (t->kind) {
     case VOCAB_SPM:
-        return encode_spm(t, bpe, text, len, marked, list, err);
+    case VOCAB_UNIGRAM:
+        return encode_sentencepiece(t, s, text, len, goes_on, list, err);
     case VOCAB_BYTE_BPE:
-        return encode_words(t, bpe, text, len, list, err);
+        return encode_words(t, &s->bpe, text, len, list, err);
     case VOCAB_WORDPIECE:
         break;
     }
     return vocab_encode_wordpiece(t, text, len, list, err);
 }
 
-bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool parse_special,
-                      struct token_ids *list, struct err *err) {
+static bool encode(const struct tokenizer *t, const char *text, const uint8_t *is_input, size_t len,
+                   bool parse_special, bool goes_on, struct token_ids *list, struct err *err) {
     if (len == 0)
         return true;
-    size_t room;
-    if (!size_add(len, 1, &room) || !size_mul(room, SPACE_MARK_LEN, &room))
-        return err_set(err, ERR_NOMEM, "a text of %zu bytes does not fit in memory", len);
-    struct bpe bpe = {.by_merges = t->kind == VOCAB_BYTE_BPE};
+    struct cutter s = {.bpe.by_merges = t->kind == VOCAB_BYTE_BPE};
     bool ok = false;
-    char *marked = t->kind == VOCAB_SPM ? try_malloc(room, "the text to tokenize", err) : NULL;
-    if (t->kind == VOCAB_SPM && !marked)
-        return false;
     size_t begin = 0;
     for (size_t i = 0; i < len;) {
         size_t n;
-        int32_t id = match_special(t, text + i, len - i, parse_special, &n);
+        int32_t id = match_special(t, text + i, is_input ? is_input + i : NULL, len - i, parse_special, &n);
         if (id == TOKEN_NONE) {
             i++;
             continue;
         }
-        if (!encode_plain(t, &bpe, text + begin, i - begin, marked, list, err) ||
+        if (!encode_plain(t, &s, text + begin, i - begin, goes_on && begin == 0, list, err) ||
             !token_ids_append(list, &id, 1, err))
             goto done;
         i += n;
         begin = i;
     }
-    ok = encode_plain(t, &bpe, text + begin, len - begin, marked, list, err);
+    ok = encode_plain(t, &s, text + begin, len - begin, goes_on && begin == 0, list, err);
 done:
-    bpe_clear(&bpe);
-    free(marked);
+    bpe_clear(&s.bpe);
+    unigram_clear(&s.unigram);
+    normal_text_clear(&s.normal);
     return ok;
+}
+
+bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool parse_special,
+                      struct token_ids *list, struct err *err) {
+    return encode(t, text, NULL, len, parse_special, false, list, err);
+}
+
+bool tokenizer_encode_mixed(const struct tokenizer *t, const char *text, const uint8_t *is_input, size_t len,
+                            bool goes_on, struct token_ids *list, struct err *err) {
+    return encode(t, text, is_input, len, true, goes_on, list, err);
 }
 
 // ---- llm.h: tokens ----

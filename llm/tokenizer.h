@@ -1,5 +1,5 @@
-// The vocabulary of a model file and text -> token ids: SentencePiece BPE (GGUF's "llama"), byte-level BPE
-// ("gpt2") and WordPiece ("bert").
+// The vocabulary of a model file and text -> token ids: SentencePiece BPE (GGUF's "llama") and Unigram ("t5"),
+// byte-level BPE ("gpt2") and WordPiece ("bert").
 #ifndef LLM_TOKENIZER_H
 #define LLM_TOKENIZER_H
 
@@ -58,12 +58,18 @@ bool tokenizer_find_piece(const struct tokenizer *t, const char *text, size_t le
 // What byte-level BPE makes of two tokens side by side: the id and its score (the first merge has the best).
 bool tokenizer_find_merge(const struct tokenizer *t, int32_t left, int32_t right, int32_t *id, float *score);
 int32_t tokenizer_byte(const struct tokenizer *t, unsigned char byte); // the token of this byte or TOKEN_NONE
-int32_t tokenizer_unknown(const struct tokenizer *t);                  // or TOKEN_NONE
 
 // Appends the ids of one text to list: the space prefix at its start and after each special token, no BOS
 // and no EOS. User-defined tokens are always found in it, control tokens when parse_special. Any bytes are
 // text. On failure (ERR_NOMEM) the list may have grown.
 bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool parse_special,
                       struct token_ids *list, struct err *err);
+// The same for a text of which only some may hold special tokens: those without a byte whose is_input [len] is
+// set (NULL: none is). goes_on: the text follows another, so it begins without a space prefix.
+bool tokenizer_encode_mixed(const struct tokenizer *t, const char *text, const uint8_t *is_input, size_t len,
+                            bool goes_on, struct token_ids *list, struct err *err);
+// The special token that such a text (len > 0) begins with, the longest first, and its length; or TOKEN_NONE.
+int32_t tokenizer_match_special(const struct tokenizer *t, const char *text, const uint8_t *is_input,
+                                size_t len, size_t *n);
 
 #endif

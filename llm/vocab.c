@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_BYTES_MAX = 1 << 20 };
+enum {
+    PIECE_BYTES_MAX = 1 << 20,
+    SPECIAL_BYTES_MAX = 256, // each length that a special token has is looked up at each byte of a text
+};
 
 // ---- hash tables of token texts ----
 
@@ -113,8 +116,8 @@ static bool text_is_known_end(const struct gguf_string *s) {
         "<end_of_utterance>",
         "<|end_of_role|>",
         "<|END_OF_TURN_TOKEN|>",
-        "<\xef\xbd\x9c"
-        "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+        ("<\xef\xbd\x9c"
+         "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"),
     };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (text_is(s, ends[i]))
@@ -149,17 +152,32 @@ const struct gguf_key *vocab_array(const struct gguf *g, const char *name, enum 
     return key;
 }
 
+// True of the two models of SentencePiece: pieces with scores over normalised text.
+static bool is_sentencepiece(const struct tokenizer *t) {
+    return t->kind == VOCAB_SPM || t->kind == VOCAB_UNIGRAM;
+}
+
 static bool load_kind(struct tokenizer *t, const struct gguf *g, const char *pre, struct err *err) {
+    static const char *const names[] = {
+        [VOCAB_SPM] = "llama",
+        [VOCAB_BYTE_BPE] = "gpt2",
+        [VOCAB_WORDPIECE] = "bert",
+        [VOCAB_UNIGRAM] = "t5",
+    };
+    const size_t n_names = sizeof names / sizeof *names;
     struct gguf_string kind, name = {pre, pre ? strlen(pre) : 0};
+    size_t i = 0;
     bool found;
     if (!gguf_get_string(g, "tokenizer.ggml.model", &kind, &found, err))
         return false;
     if (!found)
-        return err_set(err, ERR_MODEL, "tokenizer.ggml.model: missing, want one of llama, gpt2, bert");
-    t->kind = text_is(&kind, "gpt2") ? VOCAB_BYTE_BPE : text_is(&kind, "bert") ? VOCAB_WORDPIECE : VOCAB_SPM;
-    if (t->kind == VOCAB_SPM && !text_is(&kind, "llama"))
-        return err_set(err, ERR_MODEL, "tokenizer.ggml.model: \"%.*s\", want one of llama, gpt2, bert",
+        return err_set(err, ERR_MODEL, "tokenizer.ggml.model: missing, want one of llama, gpt2, bert, t5");
+    while (i < n_names && !text_is(&kind, names[i]))
+        i++;
+    if (i == n_names)
+        return err_set(err, ERR_MODEL, "tokenizer.ggml.model: \"%.*s\", want one of llama, gpt2, bert, t5",
                        (int)(kind.len < 64 ? kind.len : 64), kind.data);
+    t->kind = (enum vocab_kind)i;
     if (t->kind != VOCAB_BYTE_BPE)
         return !pre || err_set(err, ERR_INVALID_VALUE, "--pre: this vocabulary has no pre-tokenizer");
     if (!pre && !gguf_get_string(g, "tokenizer.ggml.pre", &name, NULL, err))
@@ -185,7 +203,7 @@ static bool load_texts(struct tokenizer *t, const struct gguf *g, struct err *er
 }
 
 static bool load_scores(struct tokenizer *t, const struct gguf *g, struct err *err) {
-    if (t->kind != VOCAB_SPM)
+    if (!is_sentencepiece(t))
         return true;
     const struct gguf_key *scores = vocab_array(g, "tokenizer.ggml.scores", GGUF_F32, "f32", err);
     if (!scores)
@@ -203,7 +221,7 @@ static bool load_scores(struct tokenizer *t, const struct gguf *g, struct err *e
 
 // The type of a token in a file without types.
 static uint8_t usual_type(const struct tokenizer *t, const struct gguf_string *text) {
-    if (t->kind == VOCAB_SPM)
+    if (is_sentencepiece(t))
         return byte_token_value(text) >= 0 ? TOKEN_BYTE : TOKEN_NORMAL;
     return text_is_turn_mark(text) ? TOKEN_CONTROL : TOKEN_NORMAL;
 }
@@ -268,6 +286,7 @@ static const struct usual {
     [VOCAB_SPM] = {1, 2, 0, true, false, true},
     [VOCAB_BYTE_BPE] = {TOKEN_NONE, TOKEN_NONE, TOKEN_NONE, false, false, false},
     [VOCAB_WORDPIECE] = {101, 102, 100, true, true, true}, // [CLS], [SEP], [UNK]
+    [VOCAB_UNIGRAM] = {TOKEN_NONE, 1, 2, false, true, false},
 };
 
 static bool load_special_ids(struct tokenizer *t, const struct gguf *g, struct err *err) {
@@ -287,7 +306,7 @@ static bool load_special_ids(struct tokenizer *t, const struct gguf *g, struct e
     t->add_space = u->add_space;
     if (!gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &t->add_bos, NULL, err) ||
         !gguf_get_bool(g, "tokenizer.ggml.add_eos_token", &t->add_eos, NULL, err) ||
-        (t->kind == VOCAB_SPM &&
+        (is_sentencepiece(t) &&
          !gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &t->add_space, NULL, err)))
         return false;
     t->is_end = try_malloc_array(t->n_vocab, sizeof *t->is_end, "end tokens", err);
@@ -367,6 +386,10 @@ static bool index_special_lens(struct tokenizer *t, size_t n_specials, struct er
         if ((t->types[i] == TOKEN_CONTROL || t->types[i] == TOKEN_UNKNOWN ||
              t->types[i] == TOKEN_USER_DEFINED) &&
             t->texts[i].len) {
+            if (t->texts[i].len > SPECIAL_BYTES_MAX)
+                return err_set(err, ERR_MODEL,
+                               "tokenizer.ggml.tokens[%zu]: a special token of %zu bytes, want at most %d", i,
+                               t->texts[i].len, SPECIAL_BYTES_MAX);
             t->special_first[(unsigned char)t->texts[i].data[0]] = true;
             t->special_lens[n++] = t->texts[i].len;
         }
@@ -427,8 +450,14 @@ static bool index_tokens(struct tokenizer *t, struct err *err) {
     return index_special_lens(t, n_specials, err);
 }
 
+static bool load_normaliser(struct tokenizer *t, const struct gguf *g, struct err *err) {
+    t->normaliser.add_space = t->add_space;
+    t->normaliser.keep_bad_bytes = t->kind == VOCAB_SPM;
+    return !is_sentencepiece(t) || normaliser_load(&t->normaliser, g, err);
+}
+
 bool vocab_load(struct tokenizer *t, const struct gguf *g, const char *pre, struct err *err) {
     return load_kind(t, g, pre, err) && load_texts(t, g, err) && load_scores(t, g, err) &&
            load_types(t, g, err) && load_special_ids(t, g, err) && decode_pieces(t, err) &&
-           index_tokens(t, err);
+           index_tokens(t, err) && load_normaliser(t, g, err);
 }

@@ -2,14 +2,13 @@
 #ifndef LLM_VOCAB_H
 #define LLM_VOCAB_H
 
+#include "llm/normalise.h"
 #include "llm/pretokenize.h"
 #include "llm/tokenizer.h"
 
-#define SPACE_MARK "\xe2\x96\x81" // U+2581
+enum { VOCAB_MAX = 1 << 24 };
 
-enum { SPACE_MARK_LEN = 3, VOCAB_MAX = 1 << 24 };
-
-enum vocab_kind { VOCAB_SPM, VOCAB_BYTE_BPE, VOCAB_WORDPIECE };
+enum vocab_kind { VOCAB_SPM, VOCAB_BYTE_BPE, VOCAB_WORDPIECE, VOCAB_UNIGRAM };
 
 struct slot { // of a hash table: id + 1, 0 = empty
     uint32_t hash;
@@ -26,6 +25,19 @@ struct merge { // of a hash table; left1 = id of the left token + 1, 0 = empty
     uint32_t left1, right;
     int32_t id; // what the two become
     float score;
+};
+
+struct piece_trie {        // of Unigram's pieces; node 0 is the root
+    unsigned char *labels; // [n_nodes] the byte that leads to a node
+    uint32_t *first;       // [n_nodes + 1] the children of node i: first[i] up to first[i + 1], in order
+    int32_t *ids;          // [n_nodes] the piece that ends at a node, or TOKEN_NONE
+};
+
+struct unigram { // scratch kept from run to run; zeroed is empty
+    float score; // of the text so far, and whether it ends in <unk>: zeroed for each text
+    bool after_unknown;
+    struct unigram_best *best;
+    size_t cap;
 };
 
 struct tokenizer {
@@ -53,6 +65,10 @@ struct tokenizer {
 
     bool uncased; // WordPiece: no piece has a capital letter
 
+    struct normaliser normaliser; // of SentencePiece and Unigram
+    struct piece_trie trie;       // of Unigram
+    float unknown_score;          // and what <unk> costs there
+
     int32_t bytes[256]; // the token of a byte or TOKEN_NONE
     int32_t bos, eos, unk;
     bool add_bos, add_eos, add_space;
@@ -62,6 +78,8 @@ struct tokenizer {
 bool vocab_load(struct tokenizer *t, const struct gguf *g, const char *pre, struct err *err);
 // The merges of byte-level BPE, after the rest.
 bool vocab_load_merges(struct tokenizer *t, const struct gguf *g, struct err *err);
+// The trie of Unigram, after the rest.
+bool vocab_load_unigram(struct tokenizer *t, struct err *err);
 // The array `name` with items of this type; NULL with ERR_MODEL that names type_name.
 const struct gguf_key *vocab_array(const struct gguf *g, const char *name, enum gguf_type type,
                                    const char *type_name, struct err *err);
@@ -77,6 +95,16 @@ int32_t vocab_find(const struct tokenizer *t, const struct table *table, const c
 // One text without special tokens.
 bool vocab_encode_wordpiece(const struct tokenizer *t, const char *text, size_t len, struct token_ids *list,
                             struct err *err);
+
+// One run of normalised text.
+bool vocab_encode_unigram(const struct tokenizer *t, struct unigram *u, const char *run, size_t len,
+                          struct token_ids *list, struct err *err);
+void unigram_clear(struct unigram *u); // frees
+
+// A character that no piece holds: its bytes' <0xXX>, or where one is missing <unk>, once for a run of such
+// characters: *after_unknown tells of the one before, and then of this one.
+bool vocab_append_unknown(const struct tokenizer *t, const char *s, size_t len, bool *after_unknown,
+                          struct token_ids *list, struct err *err);
 
 // The bytes that a byte-level text stands for, written to out (as long as the text); returns how many. A
 // character that stands for no byte is its own bytes.

@@ -39,6 +39,7 @@ void job_destroy(struct job *j) {
     llm_stops_destroy(j->stops);
     free(j->answer);
     free(j->ids);
+    free(j->tokens);
     request_destroy(j->request);
     free(j);
 }
@@ -112,7 +113,7 @@ static bool list_add_turns(struct message_list *l, struct images *images, const 
             if (!image)
                 return false;
             l->images[l->n_images++] = image;
-            out->image = (struct llm_image){image_info(image)->id, image_info(image)->n_tokens};
+            out->image = *image_for_prompt(image);
         }
     }
     return true;
@@ -199,6 +200,7 @@ bool job_prepare(struct job *j, struct err *err) {
         j->sampler = llm_sampler_create(j->assistant->llm, &r->sampling, err);
         if (!j->sampler)
             return false;
+        llm_sampler_see(j->sampler, j->prompt);
         j->detok = llm_detok_create(j->assistant->llm, false);
         j->stops = llm_stops_create((const char *const *)r->stops, r->n_stops);
         size_t room = llm_n_ctx(j->assistant->llm) - j->usage.input_tokens;
@@ -290,7 +292,7 @@ struct llm_rows job_rows(const struct job *j, size_t max_rows) {
     if (j->state == JOB_DECODING)
         return (struct llm_rows){.seq = j->seq, .id = j->token, .n_rows = 1, .want_logits = true};
     size_t left = j->usage.input_tokens - j->n_prefilled;
-    size_t n = left < max_rows ? left : max_rows;
+    size_t n = llm_prompt_chunk(j->prompt, j->n_prefilled, max_rows);
     return (struct llm_rows){
         .seq = j->seq, .prompt = j->prompt, .first = j->n_prefilled, .n_rows = n, .want_logits = n == left};
 }
@@ -309,7 +311,7 @@ static bool job_emit_text(struct job *j, const char *text, size_t len, struct er
     }
     memcpy(j->answer + j->answer_len, text, len);
     j->answer_len += len;
-    j->emit(j->ud, &(struct event){.type = EVENT_DELTA, .text = text, .len = len});
+    job_emit_delta(j, text, len, job_due_tokens(j));
     return true;
 }
 
@@ -327,6 +329,13 @@ static bool job_emit_rest(struct job *j, struct err *err) {
     return job_emit_text(j, text, len, err);
 }
 
+// Tokens that are left when all text is out: those that show none, and the one that a stop string cuts.
+static void job_emit_last_tokens(struct job *j, bool stopped) {
+    size_t n = stopped ? job_shown_tokens(j) : j->n_tokens;
+    if (n > 0)
+        job_emit_delta(j, "", 0, n);
+}
+
 static bool job_accept_token(struct job *j, int32_t id, struct err *err) {
     if (j->usage.output_tokens == 0)
         j->stats.ttft_ms = clock_ms() - j->submit_ms;
@@ -334,6 +343,7 @@ static bool job_accept_token(struct job *j, int32_t id, struct err *err) {
     if (llm_token_is_end(j->assistant->llm, id)) {
         if (!job_emit_rest(j, err))
             return false;
+        job_emit_last_tokens(j, false);
         job_finish(j, FINISH_COMPLETED, NULL);
         return true;
     }
@@ -341,15 +351,18 @@ static bool job_accept_token(struct job *j, int32_t id, struct err *err) {
     size_t len;
     bool stopped;
     const char *text = llm_detok_put(j->detok, id, &len);
+    job_place_token(j, len);
     text = llm_stops_put(j->stops, text, len, &len, &stopped);
     if (!job_emit_text(j, text, len, err))
         return false;
     if (stopped) {
         j->n_ids = 0; // the ids say more than the text that was kept
+        job_emit_last_tokens(j, true);
         job_finish(j, FINISH_COMPLETED, NULL);
     } else if (j->n_ids == j->ids_cap) {
         if (!job_emit_rest(j, err))
             return false;
+        job_emit_last_tokens(j, false);
         job_finish(j, FINISH_INCOMPLETE, NULL);
     } else {
         j->token = id;
@@ -366,7 +379,8 @@ bool job_accept(struct job *j, const struct llm_rows *rows, struct err *err) {
             return true;
     }
     int32_t id;
-    return llm_sampler_next(j->sampler, rows->logits, &id, err) && job_accept_token(j, id, err);
+    return llm_sampler_next(j->sampler, rows->logits, &id, err) && job_note_token(j, id, rows->logits, err) &&
+           job_accept_token(j, id, err);
 }
 
 void job_finish(struct job *j, enum finish finish, const struct err *err) {

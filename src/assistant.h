@@ -65,6 +65,8 @@ struct request {                        // all members are owned by it; request_
     size_t n_dry_breakers;
     char **stops;
     size_t n_stops;
+    bool logprobs;            // deltas tell the log probabilities of their tokens,
+    size_t n_top_logprobs;    // and of so many of the likeliest, up to LOGPROBS_TOP_MAX
     struct history *previous; // set by assistant_resolve
 };
 
@@ -106,6 +108,24 @@ struct stats {
     size_t images_encoded, images_cached, prefix_tokens;
 };
 
+enum { LOGPROBS_TOP_MAX = 20 };
+
+struct token_logprob { // what the model itself says, before any sampling
+    int32_t id;
+    float logprob; // natural
+    const char
+        *bytes; // [n_bytes] that it adds to the text, maybe part of a character; borrowed from the model
+    size_t n_bytes;
+};
+
+struct event_token { // a token whose text ends in a delta
+    struct token_logprob chosen;
+    struct token_logprob top[LOGPROBS_TOP_MAX]; // [n_top] likeliest, best first
+    size_t n_top;
+    size_t text_begin, text_end; // bytes of the answer; in an event text_end is one of its text
+    bool is_part;                // it ends within a character, which a later token completes
+};
+
 struct event {
     enum event_type type;
     // EVENT_PROGRESS
@@ -116,6 +136,8 @@ struct event {
     // EVENT_DELTA: whole UTF-8, not terminated
     const char *text;
     size_t len;
+    const struct event_token *tokens; // [n_tokens] with request.logprobs
+    size_t n_tokens;
     // EVENT_DONE: the last one
     enum finish finish;
     const char *incomplete_reason; // "max_output_tokens" or "context"

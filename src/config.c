@@ -7,6 +7,7 @@ struct config config_default(void) {
         .n_parallel = 4,
         .max_queued = 64,
         .step_ms = 120,
+        .seed = -1,
         .max_message_bytes = (size_t)28 << 20, // a 20 MiB picture in base64 and its question
         .max_image_bytes = (size_t)20 << 20,
         .max_pixels = 64000000,

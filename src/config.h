@@ -7,11 +7,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct llm_sampling;
+
 struct config {
     // models
     const char *model_path;
     const char *mmproj_path;   // NULL: a text model
-    const char *chat_template; // NULL: as the file says
+    const char *chat_template; // a built-in format or a file; NULL: the model's own
     bool kv_f32;
     struct load_options load;
     size_t n_ctx;     // 0 = min(the model's own, 4096)
@@ -29,6 +31,9 @@ struct config {
     size_t n_allow_hosts;
     const char *static_dir; // the browser UI
     const char *data_dir;
+
+    const struct llm_sampling *sampling; // of what a request does not say; NULL: llm_sampling_default
+    int seed;                            // the same; -1 = a random one each
 
     // limits
     size_t max_message_bytes; // one WebSocket message

@@ -3,6 +3,7 @@
 #include "images.h"
 
 #include "base/mem.h"
+#include "llm/llm.h"
 #include "vision/vision.h"
 
 #include <pthread.h>
@@ -11,6 +12,8 @@
 struct image {
     struct images *owner;
     struct image_info info;
+    struct vision_layout layout;
+    struct llm_image for_prompt;  // its texts are those of `layout`
     pthread_mutex_t prepare_lock; // held while decoding, so that callers at once decode once
     // {owner->lock}
     size_t n_refs;
@@ -43,6 +46,8 @@ static void image_destroy(struct image *image) {
     vision_image_destroy(image->prepared);
     free(image->bytes);
     free(image->rows);
+    free(image->layout.spans);
+    free((void *)image->for_prompt.spans);
     free(image);
 }
 
@@ -101,9 +106,28 @@ static struct image *images_lookup(struct images *im, const char *id) {
     return NULL;
 }
 
+// The two layers do not know each other: what vision says of the rows' places, in the words of llm.
+static void fill_for_prompt(struct image *image) {
+    const struct vision_layout *layout = &image->layout;
+    struct llm_image_span *spans = xcalloc(layout->n_spans, sizeof *spans);
+    for (size_t i = 0; i < layout->n_spans; i++)
+        spans[i] = (struct llm_image_span){.text = layout->spans[i].text,
+                                           .is_number = layout->spans[i].is_number,
+                                           .first_row = layout->spans[i].first_row,
+                                           .n_rows = layout->spans[i].n_rows};
+    image->for_prompt = (struct llm_image){.key = image->info.id,
+                                           .n_tokens = layout->n_tokens,
+                                           .spans = spans,
+                                           .n_spans = layout->n_spans,
+                                           .grid_width = layout->grid_width,
+                                           .grid_height = layout->grid_height,
+                                           .both_ways = layout->both_ways};
+}
+
 struct image *images_put(struct images *im, uint8_t *bytes, size_t size_bytes, bool *known, struct err *err) {
     struct vision_info info;
-    if (!vision_probe(im->vision, bytes, size_bytes, &info, err)) {
+    struct vision_layout layout;
+    if (!vision_probe(im->vision, bytes, size_bytes, &info, &layout, err)) {
         free(bytes);
         return NULL;
     }
@@ -114,6 +138,7 @@ struct image *images_put(struct images *im, uint8_t *bytes, size_t size_bytes, b
     *known = image != NULL;
     if (image) {
         free(bytes);
+        free(layout.spans);
     } else {
         image = xcalloc(1, sizeof *image);
         image->owner = im;
@@ -121,6 +146,8 @@ struct image *images_put(struct images *im, uint8_t *bytes, size_t size_bytes, b
         image->info.width_px = info.width_px;
         image->info.height_px = info.height_px;
         image->info.n_tokens = info.n_tokens;
+        image->layout = layout;
+        fill_for_prompt(image);
         pthread_mutex_init(&image->prepare_lock, NULL);
         image->bytes = bytes;
         image->size_bytes = size_bytes;
@@ -145,6 +172,10 @@ struct image *images_find(struct images *im, const char *id, struct err *err) {
 
 const struct image_info *image_info(const struct image *image) {
     return &image->info;
+}
+
+const struct llm_image *image_for_prompt(const struct image *image) {
+    return &image->for_prompt;
 }
 
 struct image *image_retain(struct image *image) {

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct llm_image;
 struct vision;
 struct vision_image;
 struct images;
@@ -34,6 +35,8 @@ struct image *images_put(struct images *im, uint8_t *bytes, size_t size_bytes, b
 struct image *images_find(struct images *im, const char *id, struct err *err);
 
 const struct image_info *image_info(const struct image *image);
+// What it is to a prompt; borrowed while the reference is held.
+const struct llm_image *image_for_prompt(const struct image *image);
 struct image *image_retain(struct image *image);
 void image_release(struct image *image); // NULL is legal
 

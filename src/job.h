@@ -59,6 +59,9 @@ struct job { // inference thread, unless said otherwise
     size_t answer_len, answer_cap;
     int32_t *ids; // [ids_cap] sampled
     size_t n_ids, ids_cap;
+    struct event_token *tokens; // [tokens_cap] chosen, not told yet; with request.logprobs
+    size_t n_tokens, tokens_cap;
+    size_t n_text; // bytes that the detokeniser has given
 
     size_t queue_position; // as last told
     bool told_decoding;
@@ -89,6 +92,17 @@ bool job_accept(struct job *j, const struct llm_rows *rows, struct err *err);
 
 // Sends EVENT_DONE, once; remembers the answer for a follow-up. err: of FINISH_FAILED.
 void job_finish(struct job *j, enum finish finish, const struct err *err);
+
+// ---- logprobs.c: tokens whose log probabilities are asked for ----
+
+// Of a token just chosen, before its text is put; then how much text that gave.
+bool job_note_token(struct job *j, int32_t id, const float *logits, struct err *err);
+void job_place_token(struct job *j, size_t n_text);
+// How many of those waiting have been shown whole, or at least in part.
+size_t job_due_tokens(const struct job *j);
+size_t job_shown_tokens(const struct job *j);
+// Sends the last `len` bytes of the answer and the first n_tokens of those waiting.
+void job_emit_delta(struct job *j, const char *text, size_t len, size_t n_tokens);
 
 // Progress before the sequence: told when it changes.
 void job_tell_decoding(struct job *j, bool done);

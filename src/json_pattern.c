@@ -5,10 +5,12 @@
 
 #include "base/utf8.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { PATTERN_DEPTH_MAX = 32 };
+enum { PATTERN_DEPTH_MAX = 32, PATTERN_REPEAT_MAX = 10000 };
 
 struct pattern {
     const char *text, *at;
@@ -66,6 +68,8 @@ static bool read_escape(struct pattern *p, uint32_t *c) {
                 return refuse(p, "expected a hexadecimal digit");
             *c = *c << 4 | (d <= '9' ? (uint32_t)(d - '0') : (uint32_t)((d | 32) - 'a' + 10));
         }
+        if (*c >= 0xd800 && *c < 0xe000)
+            return refuse(p, "half a surrogate pair is not supported");
     } else {
         return refuse(p, "this escape is not supported");
     }
@@ -87,6 +91,8 @@ static bool put_set(struct pattern *p) {
     p->at++;
     bool is_negated = *p->at == '^';
     p->at += is_negated;
+    if (!is_negated && *p->at == ']')
+        return refuse(p, "a set that is empty");
     if (!put(p, is_negated ? "[^\\x00-\\x1f\\\"\\\\" : "["))
         return false;
     while (*p->at != ']') {
@@ -106,6 +112,8 @@ static bool put_set(struct pattern *p) {
             if (!read_code_point(p, &hi))
                 return false;
         }
+        if (hi < lo)
+            return refuse(p, "expected a range that ascends before this");
         if (!is_negated && (lo < 0x20 || (lo <= '"' && hi >= '"') || (lo <= '\\' && hi >= '\\')))
             return refuse(p, "a set that holds \", \\ or a control character is not supported");
         if (!put_code_point(p, lo) || !put(p, "-") || !put_code_point(p, hi))
@@ -164,8 +172,23 @@ static bool put_counts(struct pattern *p) {
     size_t n = strcspn(p->at, "}");
     if (!p->at[n] || n > 15 || strspn(p->at + 1, "0123456789,") != n - 1)
         return refuse(p, "expected {n}, {n,} or {n,m}");
+    const char *second = p->at + 1;
+    char *end;
+    unsigned long min = strtoul(second, &end, 10), max = min;
+    bool ok = end > second;
+    if (*end == ',') {
+        second = end + 1;
+        max = strtoul(second, &end, 10);
+        max = end > second ? max : ULONG_MAX;
+    }
+    if (!ok || *end != '}')
+        return refuse(p, "expected {n}, {n,} or {n,m}");
+    if (min > PATTERN_REPEAT_MAX || (max > PATTERN_REPEAT_MAX && max < ULONG_MAX))
+        return refuse(p, "expected at most 10000 repetitions");
+    if (max < min)
+        return refuse(p, "expected counts that ascend");
     p->out->len -= p->out->data[p->out->len - 1] == ' ';
-    bool ok = buf_append(p->out, p->at, n + 1, p->err);
+    ok = buf_append(p->out, p->at, n + 1, p->err);
     p->at += n + 1;
     return ok && put(p, " ");
 }

@@ -2,6 +2,7 @@
 //
 //   object   properties in their order, each with the comma that it needs: rest-i after a property, first-i before
 //   $ref     a rule of its own, written once, so a schema may hold itself
+//   allOf    its schemas merged into one (json_merge.c); so are those of anyOf, oneOf and $ref with what stands beside
 //
 // properties without additionalProperties allow no others: a model that may write any key writes any. Keywords
 // that only describe (title, description, default, examples) are passed over; those that a grammar cannot hold
@@ -13,10 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SCHEMA_DEPTH_MAX = 48, SCHEMA_REFS_MAX = 256, SCHEMA_TEXT_MAX = 200 << 10, SCHEMA_COUNT_MAX = 10000 };
+enum {
+    SCHEMA_DEPTH_MAX = 48,
+    SCHEMA_REFS_MAX = 256,
+    SCHEMA_TEXT_MAX = 200 << 10,
+    SCHEMA_COUNT_MAX = 10000,
+    SCHEMA_MERGED_MAX = 1000
+};
 
 struct compiler {
     json_t *root;
+    json_t *made;                  // array of merged schemas, alive until the end
     struct buf *out;               // finished rules
     json_t *refs[SCHEMA_REFS_MAX]; // rule ref-i is of refs[i]
     size_t n_refs, n_rules;
@@ -39,6 +47,12 @@ static const char common_rules[] =
     "time ::= ([01] [0-9] | \"2\" [0-3]) \":\" [0-5] [0-9] \":\" [0-5] [0-9] (\".\" [0-9]{1,9})? "
     "(\"Z\" | [-+] ([01] [0-9] | \"2\" [0-3]) \":\" [0-5] [0-9])\n"
     "date-time ::= date \"T\" time\n"
+    "label ::= [a-zA-Z0-9] ([a-zA-Z0-9-]{0,61} [a-zA-Z0-9])?\n"
+    "hostname ::= label (\".\" label){0,8}\n"
+    "email ::= [a-zA-Z0-9_+-]{1,32} (\".\" [a-zA-Z0-9_+-]{1,32}){0,3} \"@\" label (\".\" label){1,8}\n"
+    "octet ::= [0-9] | [1-9] [0-9] | \"1\" [0-9]{2} | \"2\" [0-4] [0-9] | \"25\" [0-5]\n"
+    "ipv4 ::= octet (\".\" octet){3}\n"
+    "uri ::= [a-zA-Z] [a-zA-Z0-9+.-]{0,15} \":\" [a-zA-Z0-9%/?#@!$&'()*+,;=:._~-]{1,500}\n"
     "uuid ::= [0-9a-fA-F]{8} \"-\" [0-9a-fA-F]{4} \"-\" [0-9a-fA-F]{4} \"-\" [0-9a-fA-F]{4} \"-\" "
     "[0-9a-fA-F]{12}\n";
 
@@ -82,7 +96,8 @@ static bool read_count(struct compiler *c, const json_t *schema, const char *key
 }
 
 static bool put_string(struct compiler *c, struct buf *out, const json_t *schema) {
-    static const char *const formats[] = {"date", "time", "date-time", "uuid"};
+    static const char *const formats[] = {"date",  "time",     "date-time", "uuid",
+                                          "email", "hostname", "ipv4",      "uri"};
     const json_t *pattern = json_object_get(schema, "pattern"), *format = json_object_get(schema, "format");
     long long min = 0, max = 0;
     bool has_min, has_max;
@@ -102,7 +117,7 @@ static bool put_string(struct compiler *c, struct buf *out, const json_t *schema
         if (!strcmp(json_string_value(format), formats[i]))
             return put(c, out, "\"\\\"\" ") && put(c, out, formats[i]) && put(c, out, " \"\\\"\" ");
     if (format)
-        return refuse(c, "format", "expected date, time, date-time or uuid");
+        return refuse(c, "format", "expected date, time, date-time, uuid, email, hostname, ipv4 or uri");
     if (!has_min && !has_max)
         return put(c, out, "string ");
     if (has_max && min > max)
@@ -368,6 +383,63 @@ static bool put_ref(struct compiler *c, struct buf *out, const json_t *ref) {
     return put(c, out, name);
 }
 
+// Whether there is more beside $ref, anyOf or oneOf than what only describes.
+static bool is_combined(const json_t *schema) {
+    size_t n_choices = 0, n_more = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)schema, key, value) {
+        bool is_choice = !strcmp(key, "$ref") || !strcmp(key, "anyOf") || !strcmp(key, "oneOf");
+        n_choices += is_choice;
+        n_more += !is_choice && json_merge_counts(key);
+    }
+    return n_choices > 1 || (n_choices == 1 && n_more > 0);
+}
+
+// Follows references and merges allOf, until there is none; takes one choice of anyOf and oneOf each.
+static bool put_merged(struct compiler *c, struct buf *out, json_t *schema, size_t depth) {
+    static const char *const choices[] = {"anyOf", "oneOf"};
+    if (json_array_size(c->made) > SCHEMA_MERGED_MAX)
+        return refuse(c, "allOf, anyOf, oneOf", "more than 1000 schemas to merge");
+    json_t *rest = json_copy(schema), *all = json_incref(json_object_get(schema, "allOf"));
+    json_t *ref = json_incref(json_object_get(schema, "$ref"));
+    if (!rest || json_array_append_new(c->made, rest) != 0) {
+        json_decref(all);
+        json_decref(ref);
+        return err_set(c->err, ERR_NOMEM, "JSON schema: no memory");
+    }
+    bool ok = true;
+    if (all || ref) {
+        json_object_del(rest, "allOf");
+        json_object_del(rest, "$ref");
+        json_t *found = json_is_string(ref) ? find_ref(c, json_string_value(ref)) : NULL;
+        if (ref && !found)
+            ok = refuse(c, "$ref", "nothing in this schema");
+        if (all && json_array_size(all) == 0)
+            ok = refuse(c, "allOf", "expected an array that is not empty");
+        ok = ok && (!found || json_merge_into(rest, found, c->err));
+        for (size_t i = 0; ok && i < json_array_size(all); i++)
+            ok = json_merge_into(rest, json_array_get(all, i), c->err);
+        json_decref(all);
+        json_decref(ref);
+        return ok && put_schema(c, out, rest, depth + 1);
+    }
+    const char *name = json_object_get(rest, "anyOf") ? choices[0] : choices[1];
+    json_t *list = json_incref(json_object_get(rest, name));
+    json_object_del(rest, name);
+    ok = json_array_size(list) > 0 || refuse(c, name, "expected an array that is not empty");
+    ok = ok && put(c, out, "(");
+    for (size_t i = 0; ok && i < json_array_size(list); i++) {
+        json_t *one = json_array_size(c->made) <= SCHEMA_MERGED_MAX ? json_copy(rest) : NULL;
+        if (!one)
+            ok = refuse(c, name, "more than 1000 schemas to merge");
+        ok = one && json_array_append_new(c->made, one) == 0 && (i == 0 || put(c, out, "| ")) &&
+             json_merge_into(one, json_array_get(list, i), c->err) && put_schema(c, out, one, depth + 1);
+    }
+    json_decref(list);
+    return ok && put(c, out, ") ");
+}
+
 static bool put_any(struct compiler *c, struct buf *out, const json_t *list, size_t depth) {
     if (json_array_size(list) == 0)
         return refuse(c, "anyOf, oneOf", "expected an array that is not empty");
@@ -407,7 +479,6 @@ static const char *guess_type(const json_t *schema) {
 
 static bool put_schema(struct compiler *c, struct buf *out, json_t *schema, size_t depth) {
     static const char *const unsupported[] = {
-        "allOf",
         "not",
         "if",
         "patternProperties",
@@ -432,7 +503,9 @@ static bool put_schema(struct compiler *c, struct buf *out, json_t *schema, size
         if (json_object_get(schema, unsupported[i]) &&
             !json_is_false(json_object_get(schema, unsupported[i])))
             return refuse(c, unsupported[i], "not supported");
-    const json_t *list;
+    json_t *list;
+    if (json_object_get(schema, "allOf") || is_combined(schema))
+        return put_merged(c, out, schema, depth);
     if ((list = json_object_get(schema, "$ref")))
         return put_ref(c, out, list);
     if ((list = json_object_get(schema, "const")))
@@ -454,18 +527,38 @@ static bool put_schema(struct compiler *c, struct buf *out, json_t *schema, size
     return name ? put_type(c, out, schema, name, depth) : put(c, out, "value ");
 }
 
+// Whether following references that are nothing else comes back to the same. aliases[i]: the next one, or
+// SCHEMA_REFS_MAX.
+static bool is_circle(const struct compiler *c, const size_t *aliases, size_t from) {
+    size_t at = aliases[from];
+    for (size_t i = 0; i < c->n_refs && at < c->n_refs; i++) {
+        if (at == from)
+            return true;
+        at = aliases[at];
+    }
+    return false;
+}
+
 bool json_schema_to_gbnf(json_t *schema, struct buf *out, struct err *err) {
-    struct compiler c = {.root = schema, .out = out, .err = err};
+    struct compiler c = {.root = schema, .made = json_array(), .out = out, .err = err};
     struct buf body = {0};
     char name[32];
     bool ok = put(&c, out, common_rules) && put_schema(&c, &body, schema, 0) && put(&c, out, "root ::= ") &&
               put(&c, out, body.data) && put(&c, out, "\n");
+    size_t aliases[SCHEMA_REFS_MAX];
     for (size_t i = 0; ok && i < c.n_refs; i++) { // each may bring more
         buf_clear(&body);
         snprintf(name, sizeof name, "ref%zu ::= ", i);
         ok = put_schema(&c, &body, c.refs[i], 0) && put(&c, out, name) && put(&c, out, body.data) &&
              put(&c, out, "\n");
+        bool is_alias =
+            ok && !strncmp(body.data, "ref", 3) && strchr(body.data, ' ') == body.data + body.len - 1;
+        aliases[i] = is_alias ? strtoul(body.data + 3, NULL, 10) : SCHEMA_REFS_MAX;
     }
+    for (size_t i = 0; ok && i < c.n_refs; i++)
+        if (is_circle(&c, aliases, i))
+            ok = refuse(&c, "$ref", "it refers to itself and to nothing else");
     buf_clear(&body);
+    json_decref(c.made);
     return ok;
 }

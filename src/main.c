@@ -2,8 +2,11 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "cli/cli.h"
+#include "compute/gguf.h"
 
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef OCELLUS_VERSION
 #error "OCELLUS_VERSION comes from CMakeLists.txt"
@@ -33,6 +36,8 @@ static const struct command commands[] = {
      cmd_inspect_detok},
     {CMD_INSPECT_LOGITS, "inspect logits", "-m FILE --tokens N,N,... [options]",
      "Print the logits of a prompt, with f32 KV cache.", 0, cmd_inspect_logits},
+    {CMD_INSPECT_EMBEDDING, "inspect embedding", "-m FILE (--text TEXT | --file FILE) [options]",
+     "Print the embedding of a text, with f32 KV cache.", 0, cmd_inspect_embedding},
     {CMD_INSPECT_IMAGE, "inspect image", "--mmproj FILE --image FILE --stage STAGE [options]",
      "Print a picture as each stage of the vision model sees it.", 0, cmd_inspect_image},
     {CMD_INSPECT_TEMPLATE, "inspect template", "(-m FILE | --template FILE) --input FILE [options]",
@@ -44,7 +49,7 @@ enum { N_COMMANDS = sizeof commands / sizeof *commands };
 static void print_commands(FILE *f) {
     fprintf(f, "usage: ocellus COMMAND [options]\n\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
-        fprintf(f, "  %-16s %s\n", commands[i].name, commands[i].summary);
+        fprintf(f, "  %-18s %s\n", commands[i].name, commands[i].summary);
     fprintf(f, "\n  ocellus help COMMAND   the options of a command\n  ocellus --version\n");
 }
 
@@ -108,8 +113,33 @@ static enum exit_code print_help(int n_words, char **words) {
     return EXIT_OK;
 }
 
+static void say(const char *text) { // signal handler
+    ssize_t n = write(STDERR_FILENO, text, strlen(text));
+    (void)n; // there is nobody left to tell
+}
+
+static void on_bus_error(int number, siginfo_t *info, void *context) { // signal handler
+    (void)context;
+    const char *label = gguf_map_at(info->si_addr);
+    if (label) {
+        say("ocellus: ");
+        say(label);
+        say(": was shortened or can no longer be read while it is in use\n");
+        _exit(EXIT_MODEL);
+    }
+    signal(number, SIG_DFL); // no model: the access is repeated and ends as it would have
+}
+
+// A mapped file that is shortened, or whose disk fails, is no memory any more.
+static void catch_lost_pages(void) {
+    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
 int main(int argc, char **argv) {
     json_setup();
+    catch_lost_pages();
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         printf("ocellus %s\n", OCELLUS_VERSION);
         return EXIT_OK;

@@ -20,6 +20,7 @@ struct assistant *assistant_open(const struct config *config, struct err *err) {
         goto fail;
     a->llm = llm_open(config->model_path, a->ops,
                       &(struct llm_options){.n_ctx = config->n_ctx,
+                                            .n_seqs = config->n_parallel,
                                             .chat_template = config->chat_template,
                                             .kv_f32 = config->kv_f32,
                                             .load = config->load},
@@ -35,9 +36,9 @@ struct assistant *assistant_open(const struct config *config, struct err *err) {
                             err);
     if (!a->vision)
         goto fail;
-    if (vision_n_embd(a->vision) != llm_n_embd(a->llm)) {
+    if (vision_n_embd(a->vision) != llm_n_embd_image(a->llm)) {
         err_set(err, ERR_MODEL, "%s gives rows of %zu values, the language model wants %zu: not a pair",
-                config->mmproj_path, vision_n_embd(a->vision), llm_n_embd(a->llm));
+                config->mmproj_path, vision_n_embd(a->vision), llm_n_embd_image(a->llm));
         goto fail;
     }
     a->images = images_create(a->vision, IMAGE_BUDGET_BYTES);

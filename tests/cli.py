@@ -5,6 +5,7 @@ usage: cli.py OCELLUS
 """
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,89 @@ class Usage(unittest.TestCase):
             done = run(*arguments, "-m", MODEL)
             self.assertIn("é", done.stdout, done.stderr)
 
+    def test_embedding(self):
+        command = ["inspect", "embedding", "-m", MODEL]
+
+        def embed(*arguments):
+            done = run(*command, *arguments)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return json.loads(done.stdout)
+
+        def length(x):
+            return sum(v * v for v in x) ** 0.5
+
+        mean, plain = embed("--text", "a red cross"), embed("--text", "a red cross", "--no-normalise")
+        self.assertEqual(mean["pooling"], "mean")
+        self.assertAlmostEqual(length(mean["embedding"]), 1, places=5)
+        for a, b in zip(mean["embedding"], plain["embedding"]):
+            self.assertAlmostEqual(a * length(plain["embedding"]), b, places=4)
+        # One row: each pooling is that row. cls of a longer text is its first row, which sees nothing behind it.
+        first = embed("--text", "a red cross", "--pooling", "cls")
+        self.assertEqual(first["embedding"], embed("--text", "blue", "--pooling", "cls")["embedding"])
+        last = embed("--text", "a red cross", "--pooling", "last")
+        self.assertNotEqual(last["embedding"], embed("--text", "a red ring", "--pooling", "last")["embedding"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "text")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write("a red cross")
+            self.assertEqual(embed("--file", path), mean)
+            with open(path, "w", encoding="utf-8") as f:
+                f.write("red " * 700) # more than a step holds
+            self.assertGreater(embed("--file", path, "-c", "4096")["n_tokens"], 512)
+            self.refused(1, "the context holds", *command, "--file", path, "-c", "16")
+        self.refused(2, "either --text or --file", *command)
+        self.refused(2, "mean|cls|last", *command, "--text", "a", "--pooling", "max")
+
+    def test_shortened_model(self):
+        """A model file cut short while it is in use: named, and the exit code of a bad model."""
+        with tempfile.TemporaryDirectory() as folder:
+            model, text = os.path.join(folder, "model.gguf"), os.path.join(folder, "text")
+            shutil.copy(MODEL, model)
+            os.mkfifo(text)
+            with subprocess.Popen([ocellus, "inspect", "embedding", "-m", model, "--file", text],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+                with open(text, "w", encoding="utf-8") as f: # opened by the other side once the model is
+                    os.truncate(model, 4096)
+                    f.write("a red cross")
+                stdout, stderr = child.communicate(timeout=TIMEOUT_S)
+            self.assertEqual((child.returncode, stdout), (3, ""))
+            self.assertRegex(stderr, r"^ocellus: .*model\.gguf: was shortened[^\n]*\n$")
+
+    def test_memory(self):
+        """What all answers together need is checked, and told."""
+        self.refused(2, "256 of them 393216 MiB", "serve", "-m", MODEL, "-c", "262144", "--parallel", "256",
+                     "--kv-type", "f32", "--static", os.path.join(ROOT, "static"))
+
+    def test_chat_template(self):
+        def input_tokens(*arguments):
+            done = run("run", "--json", "-n", "1", *arguments, "Hello")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return json.loads(done.stdout)["usage"]["input_tokens"]
+
+        def fails(word, *arguments):
+            done = run("run", *arguments, "Hello, you")
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("ocellus: " + word, done.stderr)
+
+        with tempfile.TemporaryDirectory() as folder:
+            template = os.path.join(folder, "t.jinja")
+            choice = "--chat-template", template
+            with open(template, "w", encoding="utf-8") as f:
+                f.write("{{ messages[-1].content }}")
+            self.assertEqual(input_tokens(*choice), 2)  # <s> Hello
+            self.assertEqual(input_tokens("--chat-template", "vicuna", "--system", ""), 4)  # <s> USER: Hello ASSISTANT:
+            self.assertEqual(input_tokens(), 16)  # the model's own
+            with open(template, "w", encoding="utf-8") as f:
+                f.write("{{ messages[-1].content.split('\\n')[-1] }}")
+            fails("the chat template leaves out 1 of 1 images", *choice, "--image", PICTURE)
+            with open(template, "w", encoding="utf-8") as f:
+                f.write("{{ messages[-1].content }}{% if 'you' in messages[-1].content %}\n{{ raise_exception('no, no') }}{% endif %}")
+            fails("chat template: line 2: no, no", *choice)
+            with open(template, "w", encoding="utf-8") as f:
+                f.write("a\n{% for %}")
+            self.refused(2, "t.jinja: line 2: ", "run", *choice, "Hello")
+        self.refused(2, "built in: chatml", "run", "--chat-template", "nonsense", "Hello")
+
     def test_usage_errors(self):
         self.refused(2, "nonsense", "nonsense")
         self.refused(2, "inspect nonsense", "inspect", "nonsense")
@@ -71,6 +155,25 @@ class Usage(unittest.TestCase):
         self.refused(2, "--mmproj", "run", "--mmproj", MMPROJ, "hello")
         self.refused(2, "no tensor named", "inspect", "tensor", MODEL, "blk.99.attn_q.weight")
 
+    def test_sampling_options(self):
+        for word, *arguments in (
+                ("\"foo\" is not one of", "--samplers", "top_k;foo"),
+                ("--logit-bias", "--logit-bias", "5"),
+                ("--logit-bias", "--logit-bias", "x+1"),
+                ("0 to 2", "--mirostat", "3"),
+                ("-1 to", "--dry-penalty-last-n", "-2"),
+                ("-2 to 2", "--presence-penalty", "-2.5"),
+                ("--temp", "--temp", "warm")):
+            self.refused(2, word, "run", *arguments, "hello")
+        self.refused(2, "--samplers", "serve", "--samplers", "foo")
+        self.refused(2, "--json-schema", "run", "--grammar", "root ::= x", "--json-schema", "{}", "hello")
+        self.refused(2, "line 1", "run", "--grammar", "root ::= x", "hello")
+        self.refused(2, "not supported", "run", "--json-schema", "{\"not\": {}}", "hello")
+        done = run("run", "--temp", "0", "--json-schema", "{\"enum\": [\"red\", \"blue\"]}", "hello")
+        self.assertIn(done.stdout, ("\"red\"\n", "\"blue\"\n"), done.stderr)
+        done = run("run", "--temp", "0", "--json-schema", "{\"const\": 1234}", "--stop", "3", "hello")
+        self.assertEqual(done.stdout, "12\n", done.stderr)
+
     def test_files(self):
         self.refused(3, "nowhere.gguf", "run", "-m", "nowhere.gguf", "hello")
         self.refused(3, "run", "run", "-m", os.path.join(ROOT, "run"), "hello")
@@ -81,7 +184,7 @@ class Usage(unittest.TestCase):
         self.assertRegex(run("--version").stdout, r"^ocellus \d+\.\d+\.\d+\n$")
         commands = run("--help")
         self.assertEqual(commands.returncode, 0)
-        for verb in ("serve", "run", "bench", "inspect logits"):
+        for verb in ("serve", "run", "bench", "inspect logits", "inspect embedding"):
             self.assertIn(verb, commands.stdout)
             words = verb.split()
             self.assertEqual(run("help", *words).stdout, run(*words, "--help").stdout)

@@ -16,6 +16,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 GOLDEN = os.path.join(ROOT, "tests/golden/text")
 MODEL = os.path.join(GOLDEN, "tiny-f32/model.gguf")
 TIMEOUT_S = 120
+EXPERTS = os.path.join(GOLDEN, "tiny-qwen3moe/model.gguf")
 # Type -> most NMSE of the logits against those of the f32 model: twice what was measured.
 LIMITS = {"q8_0": 6e-4, "q6_k": 4e-3, "q5_k_m": 1.3e-2, "q5_0": 1.6e-2, "q4_k_m": 4.2e-2, "q4_0": 5.8e-2}
 
@@ -54,6 +55,27 @@ class Quantize(unittest.TestCase):
             nmse = sum((a - b) ** 2 for a, b in zip(got, want)) / sum(b * b for b in want)
             print(f"{name}: NMSE {nmse:.2e} to the f32 model, limit {limit:g}")
             self.assertLess(nmse, limit)
+
+    def test_experts(self):
+        """Experts in one tensor of three dimensions are quantised as matrices are; their router is not."""
+        gate = "blk.1.ffn_gate_exps.weight"
+        values = os.path.join(self.folder.name, "values")
+        run("inspect", "tensor", EXPERTS, gate, "--out", values)
+        want = read_f32(values)
+        for name, kind, limit in ("q8_0", "q8_0", 6e-5), ("q4_k_m", "q5_0", 3e-3):
+            self.assertEqual(run("quantize", EXPERTS, self.out, name).returncode, 0)
+            tensors = json.loads(run("inspect", "gguf", self.out).stdout)["tensors"]
+            found = {t["name"]: (t["type"], t["shape"]) for t in tensors}
+            self.assertEqual(found[gate], (kind, [8, 12, 32]))
+            self.assertEqual(found["blk.1.ffn_down_exps.weight"], ("f16", [8, 32, 12]))  # no blocks of 12
+            self.assertEqual(found["blk.1.ffn_gate_inp.weight"], ("f32", [8, 32]))
+            run("inspect", "tensor", self.out, gate, "--out", values)
+            got = read_f32(values)
+            self.assertEqual(len(got), 8 * 12 * 32)
+            nmse = sum((a - b) ** 2 for a, b in zip(got, want)) / sum(b * b for b in want)
+            print(f"{gate} as {kind}: NMSE {nmse:.2e}, limit {limit:g}")
+            self.assertLess(nmse, limit)
+            self.assertEqual(run("inspect", "logits", "-m", self.out, "--tokens", "3,4", "--out", values).returncode, 0)
 
     def refused(self, code, word, *arguments, **more):
         done = run("quantize", *arguments, **more)

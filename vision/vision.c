@@ -30,7 +30,6 @@ struct vision {
 };
 
 struct vision_image {
-    bool both_ways;
     struct plan plan;
     float *pixels; // [plan_n_values] f32
 };
@@ -98,8 +97,19 @@ const char *vision_hash(const struct vision *v) {
     return v->hash;
 }
 
+static void fill_layout(const struct vision_hparams *hp, const struct plan *plan,
+                        struct vision_layout *layout) {
+    *layout = (struct vision_layout){.n_spans = plan->n_spans,
+                                     .n_tokens = plan->n_rows,
+                                     .grid_width = plan->grid.width,
+                                     .grid_height = plan->grid.height,
+                                     .both_ways = hp->family->both_ways};
+    layout->spans = xcalloc(layout->n_spans, sizeof *layout->spans);
+    memcpy(layout->spans, plan->spans, layout->n_spans * sizeof *layout->spans);
+}
+
 bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_bytes, struct vision_info *info,
-                  struct err *err) {
+                  struct vision_layout *layout, struct err *err) {
     struct image_info header;
     struct plan plan;
     if (!image_probe(bytes, size_bytes, &v->limits, &header, err))
@@ -113,19 +123,10 @@ bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_byte
         .height_px = swap ? header.width_px : header.height_px,
         .n_tokens = plan.n_rows,
     };
+    if (ok && layout)
+        fill_layout(&v->model.hp, &plan, layout);
     plan_clear(&plan);
     return ok;
-}
-
-void vision_image_layout(const struct vision_image *image, struct vision_layout *layout) {
-    const struct plan *plan = &image->plan;
-    *layout = (struct vision_layout){.n_spans = plan->n_spans,
-                                     .n_tokens = plan->n_rows,
-                                     .grid_width = plan->grid.width,
-                                     .grid_height = plan->grid.height,
-                                     .both_ways = image->both_ways};
-    layout->spans = xcalloc(layout->n_spans, sizeof *layout->spans);
-    memcpy(layout->spans, plan->spans, layout->n_spans * sizeof *layout->spans);
 }
 
 struct vision_image *vision_prepare(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
@@ -135,7 +136,6 @@ struct vision_image *vision_prepare(const struct vision *v, const uint8_t *bytes
     if (!image_decode(bytes, size_bytes, &v->limits, &decoded, err))
         return NULL;
     struct vision_image *image = xcalloc(1, sizeof *image);
-    image->both_ways = hp->family->both_ways;
     bool ok = plan_init(&image->plan, hp, decoded.width_px, decoded.height_px, err);
     if (ok)
         image->pixels = try_malloc_array(plan_n_values(&image->plan), sizeof *image->pixels, "pixels", err);
@@ -151,7 +151,6 @@ struct vision_image *vision_image_from_pixels(const struct vision *v, const floa
                                               size_t height_px, size_t width_px, struct err *err) {
     const struct vision_hparams *hp = &v->model.hp;
     struct vision_image *image = xcalloc(1, sizeof *image);
-    image->both_ways = hp->family->both_ways;
     if (plan_init_tiles(&image->plan, hp, n_tiles, width_px, height_px, err)) {
         size_t n = plan_n_values(&image->plan);
         image->pixels = try_malloc_array(n, sizeof *image->pixels, "pixels", err);

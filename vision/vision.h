@@ -71,9 +71,10 @@ size_t vision_max_tokens(const struct vision *v); // most rows of one picture
 const char *vision_hash(const struct vision *v);
 
 // Any thread. Checks magic bytes, header and limits before any pixel is allocated: ERR_IMAGE_UNSUPPORTED,
-// ERR_IMAGE_TOO_LARGE, ERR_IMAGE_TRUNCATED.
+// ERR_IMAGE_TOO_LARGE, ERR_IMAGE_TRUNCATED. layout (may be NULL) tells how the rows stand in a prompt; free
+// its spans.
 bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_bytes, struct vision_info *info,
-                  struct err *err);
+                  struct vision_layout *layout, struct err *err);
 
 // Any thread. Returns new; borrows nothing. Errors as vision_probe, and ERR_IMAGE_TRUNCATED for damaged data.
 struct vision_image *vision_prepare(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
@@ -88,8 +89,6 @@ const float *vision_image_pixels(const struct vision_image *image, size_t *n_val
 size_t vision_image_n_tiles(const struct vision_image *image);
 void vision_image_tile(const struct vision_image *image, size_t tile, size_t *height_px, size_t *width_px);
 size_t vision_image_n_tokens(const struct vision_image *image);
-// Where the rows stand in a prompt. Fills *layout; free its spans.
-void vision_image_layout(const struct vision_image *image, struct vision_layout *layout);
 
 // The stage before preprocessing, for inspection: returns new rgb [height, width, 3] u8 (free it). Any
 // thread.

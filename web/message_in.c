@@ -149,9 +149,12 @@ static bool message_model(const json_t *root, const struct message_limits *limit
 static bool message_response_create(json_t *root, const struct message_limits *limits, struct message *m,
                                     struct err *err) {
     struct request *r = m->request = request_create();
+    if (limits->sampling)
+        message_sampling_defaults(limits->sampling, limits->seed, r);
     if (!message_model(root, limits, err) || !message_unsupported(root, err))
         return false;
     if (!message_sampling(root, r, err) || !message_stops(root, r, err) || !message_metadata(root, m, err) ||
+        !message_echo_format(root, &m->format, err) ||
         !message_id(root, "previous_response_id", &r->previous_response_id, err))
         return false;
     json_t *instructions = json_object_get(root, "instructions");
@@ -268,6 +271,7 @@ void message_clear(struct message *m) {
     free(m->stream_id);
     request_destroy(m->request);
     free(m->metadata);
+    free(m->format);
     free(m->response_id);
     free(m->bytes);
     *m = (struct message){0};

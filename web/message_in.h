@@ -12,6 +12,7 @@
 enum {
     MESSAGE_ID_MAX = 128,        // bytes of an event_id, a stream_id or a response_id
     MESSAGE_METADATA_MAX = 2048, // bytes of metadata as JSON
+    MESSAGE_FORMAT_MAX = 3072,   // bytes of text.format that are given back
     MESSAGE_STOPS_MAX = 16,
     MESSAGE_BIASES_MAX = 1024,
     MESSAGE_BREAKERS_MAX = 16,
@@ -29,6 +30,7 @@ struct message { // all pointers are owned by it; unused ones are NULL
     char *event_id, *stream_id;   // also known of a message that is refused for another field
     struct request *request;      // response.create
     char *metadata;               // response.create: a JSON object
+    char *format;                 // response.create: text.format as JSON, NULL: text
     char *response_id;            // response.cancel; NULL: all of this connection
     uint8_t *bytes;               // image.put, base64 undone
     size_t size_bytes;            // image.put, image.begin

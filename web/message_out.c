@@ -71,17 +71,21 @@ static bool message_out_head(struct buf *out, uint64_t sequence, const char *typ
            (!r->stream_id || json_text(out, err, ",'stream_id':%s", r->stream_id));
 }
 
-static bool message_out_part(struct buf *out, const char *text, struct err *err) {
-    if (!text)
-        return json_text(out, err, "{'type':'output_text','text':'','annotations':[],'truncated':true}");
-    return json_text(out, err, "{'type':'output_text','text':%s,'annotations':[]}", text);
+// text NULL: too long to be repeated.
+static bool message_out_part(struct buf *out, const struct message_response *r, const char *text,
+                             struct err *err) {
+    return json_text(out, err, "{'type':'output_text','text':%s,'annotations':[]", text ? text : "") &&
+           (!r->logprobs ||
+            json_text(out, err, ",'logprobs':[%r]%r", text && text[0] ? r->logprobs : "",
+                      text && text[0] && r->logprobs_truncated ? ",\"logprobs_truncated\":true" : "")) &&
+           json_text(out, err, text ? "}" : ",'truncated':true}");
 }
 
 static bool message_out_item(struct buf *out, const struct message_response *r, const char *text,
                              bool complete, struct err *err) {
     return json_text(out, err, "{'id':%s,'type':'message','status':%s,'role':'assistant','content':[",
                      r->item_id, complete ? "completed" : "incomplete") &&
-           message_out_part(out, text, err) && json_text(out, err, "]}");
+           message_out_part(out, r, text, err) && json_text(out, err, "]}");
 }
 
 static bool message_out_usage(struct buf *out, const struct usage *usage, struct err *err) {
@@ -100,10 +104,10 @@ static bool message_out_body(struct buf *out, const struct message_response *r, 
                      ",'response':{'id':%s,'object':'response','created_at':%d,'status':%s,"
                      "'background':false,'instructions':null,'metadata':%r,'model':%s,"
                      "'parallel_tool_calls':false,'previous_response_id':%s,'temperature':%f,'top_p':%f,"
-                     "'text':{'format':{'type':'text'}},'tool_choice':'none','tools':[],"
-                     "'truncation':'disabled'",
+                     "'text':{'format':%r},'tool_choice':'none','tools':[],"
+                     "'top_logprobs':%u,'truncation':'disabled'",
                      r->id, r->created_at, status, r->metadata, r->model, r->previous_response_id,
-                     r->temperature, r->top_p) &&
+                     r->temperature, r->top_p, r->format, (uint64_t)r->n_top_logprobs) &&
            (r->max_output_tokens
                 ? json_text(out, err, ",'max_output_tokens':%u", (uint64_t)r->max_output_tokens)
                 : json_text(out, err, ",'max_output_tokens':null"));
@@ -144,20 +148,21 @@ bool message_out_part_added(struct buf *out, uint64_t sequence, const struct mes
                             struct err *err) {
     return message_out_head(out, sequence, "response.content_part.added", r, err) &&
            message_out_place(out, r, err) && json_text(out, err, ",'part':") &&
-           message_out_part(out, "", err) && json_text(out, err, "}");
+           message_out_part(out, r, "", err) && json_text(out, err, "}");
 }
 
 bool message_out_delta_head(struct buf *out, uint64_t sequence, const struct message_response *r,
-                            struct err *err) {
+                            const char *logprobs, struct err *err) {
     return message_out_head(out, sequence, "response.output_text.delta", r, err) &&
-           message_out_place(out, r, err) && json_text(out, err, ",'logprobs':[],'delta':'");
+           message_out_place(out, r, err) && json_text(out, err, ",'logprobs':[%r],'delta':'", logprobs);
 }
 
 bool message_out_text_done(struct buf *out, uint64_t sequence, const struct message_response *r,
                            const char *text, struct err *err) {
     return message_out_head(out, sequence, "response.output_text.done", r, err) &&
            message_out_place(out, r, err) &&
-           json_text(out, err, ",'logprobs':[],'text':%s%r}", text ? text : "",
+           json_text(out, err, ",'logprobs':[%r],'text':%s%r%r}", text && r->logprobs ? r->logprobs : "",
+                     text ? text : "", r->logprobs_truncated ? ",\"logprobs_truncated\":true" : "",
                      text ? "" : ",\"truncated\":true");
 }
 
@@ -165,7 +170,7 @@ bool message_out_part_done(struct buf *out, uint64_t sequence, const struct mess
                            const char *text, struct err *err) {
     return message_out_head(out, sequence, "response.content_part.done", r, err) &&
            message_out_place(out, r, err) && json_text(out, err, ",'part':") &&
-           message_out_part(out, text, err) && json_text(out, err, "}");
+           message_out_part(out, r, text, err) && json_text(out, err, "}");
 }
 
 bool message_out_item_done(struct buf *out, uint64_t sequence, const struct message_response *r,

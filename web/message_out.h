@@ -12,6 +12,8 @@ struct message_limits { // what a session is told, and what its messages are hel
     bool vision;
     size_t image_tokens; // rows of one picture
     size_t max_message_bytes, max_image_bytes, max_pixels, max_images, n_ctx;
+    const struct llm_sampling *sampling; // of what a request does not say; NULL: llm_sampling_default
+    int seed;                            // the same; -1 = a random one each
 };
 
 // ---- of the connection ----
@@ -48,6 +50,10 @@ struct message_response { // what its events tell
     int64_t created_at;               // seconds since 1970
     double temperature, top_p;
     size_t max_output_tokens; // 0 = none given
+    size_t n_top_logprobs;
+    const char *format;      // of text.format: a JSON object
+    const char *logprobs;    // JSON of the answer's tokens, without brackets; NULL: not asked for
+    bool logprobs_truncated; // too long to be repeated
 };
 
 // type: "response.created" or "response.in_progress".
@@ -60,8 +66,9 @@ bool message_out_item_added(struct buf *out, uint64_t sequence, const struct mes
 bool message_out_part_added(struct buf *out, uint64_t sequence, const struct message_response *r,
                             struct err *err);
 // Up to inside the string of `delta`: see outbox_push_delta.
+// logprobs: JSON of its tokens, without brackets.
 bool message_out_delta_head(struct buf *out, uint64_t sequence, const struct message_response *r,
-                            struct err *err);
+                            const char *logprobs, struct err *err);
 
 // text NULL: too long to be repeated; the events then say "truncated": true.
 bool message_out_text_done(struct buf *out, uint64_t sequence, const struct message_response *r,

@@ -89,15 +89,16 @@ static bool message_bias_wrong(struct err *err) {
     return err_set_param(err, "logit_bias");
 }
 
-// A key that is a number is a token id, any other a text: assistant_resolve knows its tokens. false forbids.
-static bool message_bias(const char *text, const json_t *bias, struct request *r, struct err *err) {
+// A number is a token id where it may be one, all else a text: assistant_resolve knows its tokens. false forbids.
+static bool message_bias(const char *text, bool may_be_id, const json_t *bias, struct request *r,
+                         struct err *err) {
     double number = json_is_false(bias) ? -INFINITY : json_number_value(bias);
     if (!json_is_false(bias) && (!json_is_number(bias) || number < -100 || number > 100))
         return message_bias_wrong(err);
     char *end;
     errno = 0;
     long id = strtol(text, &end, 10);
-    if (end != text && *end == 0) {
+    if (may_be_id && end != text && *end == 0) {
         if (errno || id < 0 || id > INT32_MAX)
             return message_bias_wrong(err);
         r->biases[r->sampling.n_biases++] = (struct llm_logit_bias){(int32_t)id, (float)number};
@@ -114,12 +115,12 @@ static bool message_bias_pair(const json_t *pair, struct request *r, struct err 
     char id[24];
     if (json_array_size(pair) != 2)
         return message_bias_wrong(err);
-    if (json_is_string(key))
-        return message_bias(json_string_value(key), json_array_get(pair, 1), r, err);
-    if (!json_is_integer(key))
+    if (!json_is_string(key) && !json_is_integer(key))
         return message_bias_wrong(err);
+    if (json_is_string(key))
+        return message_bias(json_string_value(key), false, json_array_get(pair, 1), r, err);
     snprintf(id, sizeof id, "%lld", (long long)json_integer_value(key));
-    return message_bias(id, json_array_get(pair, 1), r, err);
+    return message_bias(id, true, json_array_get(pair, 1), r, err);
 }
 
 // {"token id or text": bias} or [[token id or text, bias]]; -100 and 100 all but forbid and force.
@@ -141,7 +142,7 @@ static bool message_biases(json_t *root, struct request *r, struct err *err) {
     const char *key;
     json_t *bias;
     json_object_foreach(value, key, bias) {
-        if (!message_bias(key, bias, r, err))
+        if (!message_bias(key, true, bias, r, err))
             return false;
     }
     for (size_t i = 0; json_is_array(value) && i < n; i++)
@@ -200,6 +201,36 @@ static bool message_breakers(const json_t *root, struct request *r, struct err *
     }
     r->sampling.dry_breakers = (const char *const *)r->dry_breakers;
     r->sampling.n_dry_breakers = n;
+    return true;
+}
+
+// include: ["message.output_text.logprobs"], top_logprobs, or llama-server's n_probs.
+static bool message_logprobs(const json_t *root, struct request *r, struct err *err) {
+    static const char *const names[] = {"top_logprobs", "n_probs"};
+    const json_t *include = json_object_get(root, "include");
+    if (include && !json_is_null(include) && !json_is_array(include))
+        return message_invalid(err, "include", "an array of strings", include);
+    for (size_t i = 0; i < json_array_size(include); i++) {
+        const json_t *name = json_array_get(include, i);
+        if (!json_is_string(name))
+            return message_invalid(err, "include", "an array of strings", include);
+        r->logprobs |= !strcmp(json_string_value(name), "message.output_text.logprobs");
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const json_t *value = json_object_get(root, names[i]);
+        if (!value || json_is_null(value))
+            continue;
+        json_int_t n = json_integer_value(value);
+        if (!json_is_integer(value))
+            return message_invalid(err, names[i], "an integer", value);
+        if (n < 0 || n > LOGPROBS_TOP_MAX) {
+            err_set(err, ERR_INVALID_VALUE, "%s: expected 0 to %d, found %lld", names[i], LOGPROBS_TOP_MAX,
+                    (long long)n);
+            return err_set_param(err, "%s", names[i]);
+        }
+        r->n_top_logprobs = (size_t)n > r->n_top_logprobs ? (size_t)n : r->n_top_logprobs;
+    }
+    r->logprobs |= r->n_top_logprobs > 0;
     return true;
 }
 
@@ -267,11 +298,37 @@ static bool message_format(const json_t *root, struct request *r, struct err *er
     return ok;
 }
 
+bool message_echo_format(json_t *root, char **format, struct err *err) {
+    json_t *value = json_object_get(json_object_get(root, "text"), "format"), *schema;
+    const char *type = json_string_value(json_object_get(value, "type"));
+    if (!type || !strcmp(type, "text"))
+        return true;
+    *format = json_dumps(value, JSON_COMPACT);
+    if (*format && strlen(*format) > MESSAGE_FORMAT_MAX) {
+        free(*format);
+        schema =
+            json_pack("{s:s, s:O?, s:n}", "type", type, "name", json_object_get(value, "name"), "schema");
+        *format = schema ? json_dumps(schema, JSON_COMPACT) : NULL;
+        json_decref(schema);
+        if (*format && strlen(*format) > MESSAGE_FORMAT_MAX) { // a name of that length
+            err_set(err, ERR_INVALID_VALUE, "text.format.name: longer than %d bytes", MESSAGE_FORMAT_MAX);
+            return err_set_param(err, "text.format.name");
+        }
+    }
+    return *format || err_set(err, ERR_NOMEM, "text.format: no memory");
+}
+
+void message_sampling_defaults(const struct llm_sampling *defaults, int seed, struct request *r) {
+    uint64_t random = r->sampling.seed;
+    r->sampling = *defaults;
+    r->sampling.seed = seed < 0 ? random : (uint64_t)seed;
+}
+
 bool message_sampling(json_t *root, struct request *r, struct err *err) {
     for (size_t i = 0; i < sizeof message_numbers / sizeof *message_numbers; i++)
         if (!message_number(root, &message_numbers[i], r, err))
             return false;
     return message_seed(root, r, err) && message_biases(root, r, err) && message_samplers(root, r, err) &&
            message_breakers(root, r, err) && message_ignore_eos(root, r, err) &&
-           message_grammar(root, r, err) && message_format(root, r, err);
+           message_logprobs(root, r, err) && message_grammar(root, r, err) && message_format(root, r, err);
 }

@@ -321,6 +321,8 @@ static struct message_limits server_limits(const struct server_options *o) {
         .max_pixels = config->max_pixels,
         .max_images = config->max_images,
         .n_ctx = llm_n_ctx(assistant_llm(o->assistant)),
+        .sampling = config->sampling,
+        .seed = config->seed,
     };
 }
 

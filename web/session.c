@@ -20,7 +20,7 @@
 struct session_event { // one scheduler event on its way to the service thread
     struct mail mail;  // first
     uint64_t response;
-    struct event event; // .text points behind this struct
+    struct event event; // .tokens and .text point behind this struct
 };
 
 struct session_emitter { // what a job knows of whom it works for; gone with its last event
@@ -145,14 +145,18 @@ void session_sent(struct session *s) {
 static void session_emit(void *ud, const struct event *event) {
     struct session_emitter *emitter = ud;
     size_t len = event->type == EVENT_DELTA ? event->len : 0;
-    struct session_event *e = xcalloc(1, sizeof *e + len);
+    size_t n_tokens = event->type == EVENT_DELTA ? event->n_tokens : 0;
+    struct session_event *e = xcalloc(1, sizeof *e + n_tokens * sizeof *event->tokens + len);
+    struct event_token *tokens = (struct event_token *)(e + 1);
     e->mail = (struct mail){.kind = MAIL_EVENT, .connection = emitter->connection};
     e->response = emitter->response;
     e->event = *event;
-    if (len) {
-        memcpy(e + 1, event->text, len);
-        e->event.text = (const char *)(e + 1);
-    }
+    if (n_tokens)
+        memcpy(tokens, event->tokens, n_tokens * sizeof *tokens);
+    e->event.tokens = tokens;
+    if (len)
+        memcpy(tokens + n_tokens, event->text, len);
+    e->event.text = (const char *)(tokens + n_tokens);
     struct mailbox *mailbox = emitter->mailbox;
     if (event->type == EVENT_DONE)
         free(emitter);
@@ -185,8 +189,9 @@ static bool session_submit(struct session *s, struct message *m, struct err *err
     struct session_emitter *emitter = xcalloc(1, sizeof *emitter);
     uint64_t number = ++env->n_responses;
     *emitter = (struct session_emitter){env->mailbox, s->id, number};
-    struct response *r = response_create(number, m->request, env->limits.model, m->stream_id, m->metadata);
-    m->stream_id = m->metadata = NULL;
+    struct response *r =
+        response_create(number, m->request, env->limits.model, m->stream_id, m->metadata, m->format);
+    m->stream_id = m->metadata = m->format = NULL;
     struct request *request = m->request;
     m->request = NULL;
     r->job = scheduler_submit(env->scheduler, request, session_emit, emitter, err);

@@ -19,8 +19,16 @@ struct bench_streams {
     double itl_p99_ms;    // 99th percentile of the gaps between two pieces of one stream
 };
 
+struct bench_grammar { // of one token; decode_ms is the forward pass and the sampling without a grammar
+    double decode_ms;
+    double mask_ms, mask_p99_ms, mask_worst_ms; // what the grammar adds: mean, 99th percentile, worst
+    double share;                               // mask_ms / decode_ms
+    double setup_ms;                            // of the first text: also the model's order of tokens
+};
+
 bool bench_run_single(const struct cli_options *o, struct bench_single *out, struct err *err);
 bool bench_run_streams(const struct cli_options *o, struct bench_streams *out, size_t n, struct err *err);
+bool bench_run_grammar(const struct cli_options *o, struct bench_grammar *out, struct err *err);
 
 // Sorts values [n], n > 0. q from 0 to 1: 0.5 = the median.
 double bench_quantile(double *values, size_t n, double q);

@@ -97,10 +97,10 @@ static void close_all(struct single *b) {
 
 // A whole prompt from an empty sequence, in pieces of at most n_rows_max.
 static bool prefill(struct single *b, const struct llm_prompt *p, struct err *err) {
-    size_t n_rows = llm_prompt_n_rows(p), n_max = llm_n_rows_max(b->llm);
+    size_t n_rows = llm_prompt_n_rows(p);
     llm_seq_truncate(b->seq, 0);
     for (size_t first = 0; first < n_rows;) {
-        size_t n = n_rows - first < n_max ? n_rows - first : n_max;
+        size_t n = llm_prompt_chunk(p, first, llm_n_rows_max(b->llm));
         struct llm_rows part = {.seq = b->seq, .prompt = p, .first = first, .n_rows = n};
         part.want_logits = first + n == n_rows;
         if (!llm_forward(b->llm, &part, 1, NULL, NULL, err))
@@ -140,11 +140,10 @@ static bool measure_text(struct single *b, size_t i, struct err *err) {
 }
 
 // The prompt of a chat about one picture whose rows are there. Returns new.
-static struct llm_prompt *picture_prompt(struct single *b, size_t n_tokens, const float *rows,
+static struct llm_prompt *picture_prompt(struct single *b, const struct llm_image *image, const float *rows,
                                          struct err *err) {
     static const char question[] = "What is in this picture?";
-    struct llm_part parts[] = {{.image = {.key = "image", .n_tokens = n_tokens}},
-                               {.text = question, .len = sizeof question - 1}};
+    struct llm_part parts[] = {{.image = *image}, {.text = question, .len = sizeof question - 1}};
     struct llm_message message = {LLM_USER, parts, 2};
     struct llm_prompt *p = llm_prompt_chat(b->llm, &message, 1, err);
     if (p)
@@ -169,7 +168,19 @@ static bool measure_picture(struct single *b, size_t i, struct err *err) {
     if (!image)
         return false;
     double t2 = clock_ms();
-    size_t n_tokens = vision_image_n_tokens(image);
+    struct vision_info info;
+    struct vision_layout layout;
+    if (!vision_probe(b->vision, b->image_bytes, b->image_size_bytes, &info, &layout, err)) {
+        vision_image_destroy(image);
+        return false;
+    }
+    free(layout.spans); // special strings count little
+    size_t n_tokens = layout.n_tokens;
+    struct llm_image for_prompt = {.key = "image",
+                                   .n_tokens = n_tokens,
+                                   .grid_width = layout.grid_width,
+                                   .grid_height = layout.grid_height,
+                                   .both_ways = layout.both_ways};
     struct vision_encode *e = cli_encode(b->vision, image, false, err);
     if (!e)
         return false;
@@ -178,7 +189,7 @@ static bool measure_picture(struct single *b, size_t i, struct err *err) {
     if (rows)
         vision_encode_rows(e, rows);
     vision_encode_destroy(e);
-    struct llm_prompt *p = rows ? picture_prompt(b, n_tokens, rows, err) : NULL;
+    struct llm_prompt *p = rows ? picture_prompt(b, &for_prompt, rows, err) : NULL;
     bool ok = p && prefill(b, p, err);
     double t4 = clock_ms();
     llm_prompt_destroy(p);

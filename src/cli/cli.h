@@ -17,6 +17,7 @@ bool cmd_inspect_tensor(struct cli_options *o, struct err *err);
 bool cmd_inspect_tokens(struct cli_options *o, struct err *err);
 bool cmd_inspect_detok(struct cli_options *o, struct err *err);
 bool cmd_inspect_logits(struct cli_options *o, struct err *err);
+bool cmd_inspect_embedding(struct cli_options *o, struct err *err);
 bool cmd_inspect_image(struct cli_options *o, struct err *err);
 bool cmd_inspect_template(struct cli_options *o, struct err *err);
 
@@ -33,6 +34,13 @@ bool cli_check_model(const char *path, struct err *err);
 bool cli_find_models(struct config *config, struct err *err);
 // Without static_dir in `config`: the folder beside the program. ERR_IO when there is none.
 bool cli_find_static(struct config *config, struct err *err);
+
+// ---- sampling.c ----
+
+// Reads --samplers, --dry-sequence-breaker and --logit-bias into o->sampling, which borrows from *o.
+bool cli_sampling(struct cli_options *o, struct err *err);
+// *grammar: new, of whichever option gives one; NULL where none does.
+bool cli_read_grammar(const struct cli_options *o, struct llm_grammar **grammar, struct err *err);
 
 // ---- values.c ----
 

@@ -32,8 +32,12 @@ static void set_if_measured(json_t *root, const char *key, double value) {
         json_object_set_new(root, key, json_real(value));
 }
 
+static bool has_grammar(const struct cli_options *o) {
+    return o->grammar || o->grammar_file || o->json_schema || o->json_schema_file;
+}
+
 static bool print_json(const struct bench_single *s, const struct bench_streams *streams, size_t n_streams,
-                       struct err *err) {
+                       const struct bench_grammar *g, struct err *err) {
     json_t *root = json_object();
     set_if_measured(root, "prefill_tps", s->prefill_tps);
     set_if_measured(root, "decode_tps", s->decode_tps);
@@ -51,6 +55,11 @@ static bool print_json(const struct bench_single *s, const struct bench_streams 
                             json_pack("{s:f, s:f}", "aggregate_tps", streams[i].aggregate_tps, "itl_p99_ms",
                                       streams[i].itl_p99_ms));
     }
+    if (g)
+        json_object_set_new(root, "grammar",
+                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "decode_ms", g->decode_ms, "mask_ms",
+                                      g->mask_ms, "mask_p99_ms", g->mask_p99_ms, "mask_worst_ms",
+                                      g->mask_worst_ms, "share", g->share, "setup_ms", g->setup_ms));
     bool ok = json_dumpf(root, stdout, JSON_REAL_PRECISION(6)) == 0;
     putchar('\n');
     json_decref(root);
@@ -58,7 +67,8 @@ static bool print_json(const struct bench_single *s, const struct bench_streams 
 }
 
 static void print_table(const struct cli_options *o, const struct bench_single *s,
-                        const struct bench_streams *streams, size_t n_streams) {
+                        const struct bench_streams *streams, size_t n_streams,
+                        const struct bench_grammar *g) {
     printf("prefill of %zu tokens    %10.1f tokens/s\n", o->n_prompt, s->prefill_tps);
     printf("decode of %zu tokens     %10.1f tokens/s\n", o->n_generate, s->decode_tps);
     if (o->images.n) {
@@ -71,11 +81,16 @@ static void print_table(const struct cli_options *o, const struct bench_single *
     for (size_t i = 0; i < n_streams; i++)
         printf("%3zu streams              %10.1f tokens/s, 99 %% of gaps under %.2f ms\n",
                streams[i].n_streams, streams[i].aggregate_tps, streams[i].itl_p99_ms);
+    if (g)
+        printf("grammar                  %10.3f ms a token, %.1f %% of its %.2f ms; 99 %% under %.2f, worst "
+               "%.2f\n",
+               g->mask_ms, 100 * g->share, g->decode_ms, g->mask_p99_ms, g->mask_worst_ms);
 }
 
 bool cmd_bench(struct cli_options *o, struct err *err) {
     struct bench_streams streams[BENCH_STREAMS_MAX];
     struct bench_single single;
+    struct bench_grammar grammar = {0}, *g = has_grammar(o) ? &grammar : NULL;
     size_t n_streams;
     if (!parse_streams(o, streams, &n_streams, err) || !cli_find_models(&o->config, err))
         return false;
@@ -87,8 +102,10 @@ bool cmd_bench(struct cli_options *o, struct err *err) {
         return false;
     if (n_streams && !bench_run_streams(o, streams, n_streams, err))
         return false;
+    if (g && !bench_run_grammar(o, g, err))
+        return false;
     if (o->json)
-        return print_json(&single, streams, n_streams, err);
-    print_table(o, &single, streams, n_streams);
+        return print_json(&single, streams, n_streams, g, err);
+    print_table(o, &single, streams, n_streams, g);
     return true;
 }

@@ -114,9 +114,10 @@ static json_t *span_json(const struct vision_span *span) {
     return json_pack("{s:s}", "text", span->is_number ? "0" : span->text);
 }
 
-static bool write_layout(const struct vision_image *image, const struct cli_options *o, struct err *err) {
+static bool write_layout(const struct vision *v, const struct cli_options *o, struct err *err) {
     struct vision_layout layout;
-    vision_image_layout(image, &layout);
+    if (!cli_image_layout(v, o, &layout, err))
+        return false;
     json_t *spans = json_array();
     for (size_t i = 0; i < layout.n_spans; i++)
         json_array_append_new(spans, span_json(&layout.spans[i]));
@@ -151,12 +152,15 @@ bool cmd_inspect_image(struct cli_options *o, struct err *err) {
     v = vision_open(o->config.mmproj_path, ops, &options, err);
     if (!v)
         goto fail;
+    if (strcmp(o->stage, "layout") == 0) {
+        ok = write_layout(v, o, err);
+        goto fail;
+    }
     struct vision_image *image = o->pixels ? image_from_pixels(v, o, err) : cli_prepare_image(v, o, err);
     if (!image)
         goto fail;
-    bool is_pixels = strcmp(o->stage, "pixels") == 0;
-    if (is_pixels || strcmp(o->stage, "layout") == 0) {
-        ok = is_pixels ? write_pixels(image, o, err) : write_layout(image, o, err);
+    if (strcmp(o->stage, "pixels") == 0) {
+        ok = write_pixels(image, o, err);
         vision_image_destroy(image);
     } else {
         ok = write_encoded(v, image, o, err);

@@ -31,7 +31,8 @@ static bool open_models(struct work *w, struct err *err) {
     w->ops = cpu_open(&(struct cpu_options){.n_threads = c->n_threads}, err);
     if (!w->ops)
         return false;
-    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32};
+    // Nobody chats here: what is wrong with the file's own template must not matter.
+    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32, .chat_template = "chatml"};
     w->llm = llm_open(c->model_path, w->ops, &options, err);
     struct vision_options limits;
     if (!cli_vision_options(w->o, &limits, err))
@@ -69,16 +70,25 @@ static bool encode_rows(struct work *w, struct llm_image *image, struct err *err
     struct vision_image *prepared = cli_prepare_image(w->vision, w->o, err);
     if (!prepared)
         return false;
-    image->key = "image";
-    image->n_tokens = vision_image_n_tokens(prepared);
+    struct vision_layout layout;
+    if (!cli_image_layout(w->vision, w->o, &layout, err)) {
+        vision_image_destroy(prepared);
+        return false;
+    }
+    free(layout.spans); // no special strings
+    *image = (struct llm_image){.key = "image",
+                                .n_tokens = layout.n_tokens,
+                                .grid_width = layout.grid_width,
+                                .grid_height = layout.grid_height,
+                                .both_ways = layout.both_ways};
     size_t n_embd = vision_n_embd(w->vision);
     struct vision_encode *e = cli_encode(w->vision, prepared, false, err);
     if (!e)
         return false;
-    bool ok = n_embd == llm_n_embd(w->llm);
+    bool ok = n_embd == llm_n_embd_image(w->llm);
     if (!ok)
         err_set(err, ERR_MODEL, "%s: rows of %zu values, %s wants %zu", w->o->config.mmproj_path, n_embd,
-                w->o->config.model_path, llm_n_embd(w->llm));
+                w->o->config.model_path, llm_n_embd_image(w->llm));
     else
         w->rows = try_malloc_array(image->n_tokens * n_embd, sizeof *w->rows, "image rows", err);
     if (w->rows)
@@ -105,7 +115,7 @@ static bool forward_all(struct work *w, struct err *err) {
     if (!w->logits)
         return false;
     for (size_t first = 0; first < n_rows;) {
-        size_t n = n_rows - first < n_max ? n_rows - first : n_max;
+        size_t n = llm_prompt_chunk(w->prompt, first, n_max);
         struct llm_rows part = {.seq = w->seq, .prompt = w->prompt, .first = first, .n_rows = n};
         part.want_logits = first + n == n_rows;
         part.all_logits = !w->o->last;

@@ -24,17 +24,6 @@ static void on_interrupt(int signal_number) {
     interrupted = 1;
 }
 
-static bool read_grammar(const char *path, struct request *r, struct err *err) {
-    size_t size_bytes;
-    uint8_t *text = cli_read_file(path, (size_t)1 << 20, &size_bytes, err);
-    if (!text)
-        return false;
-    r->grammar = llm_grammar_parse((const char *)text, size_bytes, err);
-    r->sampling.grammar = r->grammar;
-    free(text);
-    return r->grammar != NULL;
-}
-
 // Returns new request: the pictures, then the question.
 static struct request *build_request(const struct cli_options *o, struct err *err) {
     struct request *r = request_create();
@@ -53,10 +42,15 @@ static struct request *build_request(const struct cli_options *o, struct err *er
     r->instructions = o->system ? xstrdup(o->system) : NULL;
     r->max_output_tokens = o->max_tokens;
     r->sampling = o->sampling;
-    if (!o->grammar_file || read_grammar(o->grammar_file, r, err))
-        return r;
-    request_destroy(r);
-    return NULL;
+    r->stops = xcalloc(o->stops.n + 1, sizeof *r->stops);
+    for (size_t i = 0; i < o->stops.n; i++)
+        r->stops[r->n_stops++] = xstrdup(o->stops.items[i]);
+    if (!cli_read_grammar(o, &r->grammar, err)) {
+        request_destroy(r);
+        return NULL;
+    }
+    r->sampling.grammar = r->grammar;
+    return r;
 }
 
 // On a terminal, one line that the first text replaces.
@@ -170,7 +164,7 @@ static bool ask_and_print(const struct cli_options *o, struct assistant *a, stru
 }
 
 bool cmd_run(struct cli_options *o, struct err *err) {
-    if (!cli_find_models(&o->config, err))
+    if (!cli_sampling(o, err) || !cli_find_models(&o->config, err))
         return false;
     log_set_level(LOG_LEVEL_WARN);
     o->config.n_parallel = 1;

@@ -45,6 +45,9 @@ static bool serve(const struct config *config, struct assistant *a, struct err *
 
 bool cmd_serve(struct cli_options *o, struct err *err) {
     struct config *config = &o->config;
+    config->sampling = &o->sampling;
+    if (!cli_sampling(o, err))
+        return false;
     if (!cli_find_models(config, err) || !cli_find_static(config, err))
         return false;
     signal(SIGPIPE, SIG_IGN); // a client that goes away is no reason to die
@@ -57,6 +60,8 @@ bool cmd_serve(struct cli_options *o, struct err *err) {
     struct assistant *a = assistant_open(config, err);
     if (!a)
         return false;
+    const struct llm *llm = assistant_llm(a);
+    log_event(LOG_LEVEL_INFO, "model: %s, chat template: %s", llm_name(llm), llm_template_name(llm));
     bool ok = serve(config, a, err);
     assistant_close(a);
     return ok;

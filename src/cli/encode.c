@@ -40,16 +40,27 @@ bool cli_vision_options(const struct cli_options *o, struct vision_options *out,
     return true;
 }
 
-struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err) {
-    if (o->images.n != 1) {
-        err_set(err, ERR_INVALID_VALUE, "--image: want one, found %zu", o->images.n);
-        return NULL;
-    }
+static uint8_t *read_image(const struct cli_options *o, size_t *size_bytes, struct err *err) {
+    if (o->images.n == 1)
+        return cli_read_file(o->images.items[0], o->config.max_image_bytes, size_bytes, err);
+    err_set(err, ERR_INVALID_VALUE, "--image: want one, found %zu", o->images.n);
+    return NULL;
+}
+
+bool cli_image_layout(const struct vision *v, const struct cli_options *o, struct vision_layout *layout,
+                      struct err *err) {
     size_t size_bytes;
-    uint8_t *bytes = cli_read_file(o->images.items[0], o->config.max_image_bytes, &size_bytes, err);
-    if (!bytes)
-        return NULL;
-    struct vision_image *image = vision_prepare(v, bytes, size_bytes, err);
+    struct vision_info info;
+    uint8_t *bytes = read_image(o, &size_bytes, err);
+    bool ok = bytes && vision_probe(v, bytes, size_bytes, &info, layout, err);
+    free(bytes);
+    return ok;
+}
+
+struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err) {
+    size_t size_bytes;
+    uint8_t *bytes = read_image(o, &size_bytes, err);
+    struct vision_image *image = bytes ? vision_prepare(v, bytes, size_bytes, err) : NULL;
     free(bytes);
     return image;
 }

@@ -9,6 +9,10 @@
 // none.
 bool cli_vision_options(const struct cli_options *o, struct vision_options *out, struct err *err);
 
+// How the rows of the picture of --image stand in a prompt; free the spans.
+bool cli_image_layout(const struct vision *v, const struct cli_options *o, struct vision_layout *layout,
+                      struct err *err);
+
 // The picture of --image, prepared. Returns new.
 struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err);
 

@@ -30,11 +30,12 @@ struct option {
 
 #define AT(member) offsetof(struct cli_options, member)
 
-#define SERVING (CMD_SERVE | CMD_RUN | CMD_BENCH)
-#define MODELS  (SERVING | CMD_INSPECT_LOGITS)
+#define SERVING  (CMD_SERVE | CMD_RUN | CMD_BENCH)
+#define MODELS   (SERVING | CMD_INSPECT_LOGITS)
+#define SAMPLING (CMD_RUN | CMD_SERVE) // of the answer, and of requests that do not say it themselves
 #define INSPECT                                                                                              \
     (CMD_INSPECT_GGUF | CMD_INSPECT_TENSOR | CMD_INSPECT_TOKENS | CMD_INSPECT_DETOK | CMD_INSPECT_LOGITS |   \
-     CMD_INSPECT_IMAGE | CMD_INSPECT_TEMPLATE)
+     CMD_INSPECT_IMAGE | CMD_INSPECT_TEMPLATE | CMD_INSPECT_EMBEDDING)
 #define BIG 9007199254740992.0 // 2^53: every integer below is a double
 
 // The default of an option is what options_parse finds in its member before it reads anything.
@@ -42,18 +43,19 @@ static const struct option options[] = {
     {"model", 'm', "OCELLUS_MODEL", "FILE", "language model (GGUF); without it the demo model", OPT_STRING, 0,
      0, AT(config.model_path), SERVING},
     {"model", 'm', "OCELLUS_MODEL", "FILE", "language model (GGUF)", OPT_STRING, 0, 0, AT(config.model_path),
-     CMD_INSPECT_TOKENS | CMD_INSPECT_DETOK | CMD_INSPECT_LOGITS | CMD_INSPECT_TEMPLATE},
+     CMD_INSPECT_TOKENS | CMD_INSPECT_DETOK | CMD_INSPECT_LOGITS | CMD_INSPECT_TEMPLATE |
+         CMD_INSPECT_EMBEDDING},
     {"mmproj", 0, "OCELLUS_MMPROJ", "FILE", "vision model (GGUF) that goes with it", OPT_STRING, 0, 0,
      AT(config.mmproj_path), MODELS | CMD_INSPECT_IMAGE},
-    {"chat-template", 0, "OCELLUS_CHAT_TEMPLATE", "NAME",
-     "vicuna, llama-2 or chatml; default: as the model says", OPT_STRING, 0, 0, AT(config.chat_template),
-     SERVING},
+    {"chat-template", 0, "OCELLUS_CHAT_TEMPLATE", "NAME|FILE",
+     "chat format: a built-in one (chatml, llama3, gemma, ...) or a file of Jinja; default: the model's own",
+     OPT_STRING, 0, 0, AT(config.chat_template), SERVING},
     {"ctx", 'c', "OCELLUS_CTX", "N", "positions a conversation; 0 = the model's own, at most 4096", OPT_SIZE,
-     0, 1 << 24, AT(config.n_ctx), MODELS},
+     0, 1 << 24, AT(config.n_ctx), MODELS | CMD_INSPECT_EMBEDDING},
     {"threads", 't', "OCELLUS_THREADS", "N", "compute threads; 0 = one a processor", OPT_SIZE, 0, 1024,
-     AT(config.n_threads), MODELS | CMD_INSPECT_IMAGE | CMD_QUANTIZE},
+     AT(config.n_threads), MODELS | CMD_INSPECT_IMAGE | CMD_QUANTIZE | CMD_INSPECT_EMBEDDING},
     {"kv-type", 0, "OCELLUS_KV_TYPE", "f16|f32", "type of the KV cache; default f16, for inspect f32",
-     OPT_CHOICE, 0, 0, AT(kv_type), MODELS},
+     OPT_CHOICE, 0, 0, AT(kv_type), MODELS | CMD_INSPECT_EMBEDDING},
 
     {"mlock", 0, "OCELLUS_MLOCK", NULL, "keep the models in memory, never swapped out", OPT_FLAG, 0, 0,
      AT(config.load.mlock), SERVING},
@@ -90,19 +92,75 @@ static const struct option options[] = {
      CMD_RUN},
     {"max-tokens", 'n', NULL, "N", "most tokens of the answer; 0 = up to the context", OPT_SIZE, 0, BIG,
      AT(max_tokens), CMD_RUN},
-    {"temperature", 0, NULL, "X", "randomness of the choice; 0 = always the likeliest token", OPT_FLOAT, 0,
-     100, AT(sampling.temperature), CMD_RUN},
+    {"temp", 0, NULL, "X", "randomness of the choice; 0 = always the likeliest token", OPT_FLOAT, 0, 100,
+     AT(sampling.temperature), SAMPLING},
+    {"temperature", 0, NULL, "X", "the same as --temp", OPT_FLOAT, 0, 100, AT(sampling.temperature),
+     SAMPLING},
     {"top-k", 0, NULL, "N", "choose among the N likeliest tokens; 0 = all", OPT_SIZE, 0, BIG,
-     AT(sampling.top_k), CMD_RUN},
+     AT(sampling.top_k), SAMPLING},
     {"top-p", 0, NULL, "X", "choose among the likeliest tokens of this total probability; 1 = all", OPT_FLOAT,
-     0, 1, AT(sampling.top_p), CMD_RUN},
+     0, 1, AT(sampling.top_p), SAMPLING},
     {"min-p", 0, NULL, "X", "drop tokens below X times the likeliest one's probability; 0 = none", OPT_FLOAT,
-     0, 1, AT(sampling.min_p), CMD_RUN},
+     0, 1, AT(sampling.min_p), SAMPLING},
+    {"typical", 0, NULL, "X", "choose among the tokens of usual surprise of this total probability; 1 = all",
+     OPT_FLOAT, 0, 1, AT(sampling.typical_p), SAMPLING},
+    {"top-nsigma", 0, NULL, "X", "drop logits more than X standard deviations below the best; 0 = none",
+     OPT_FLOAT, -1, 100, AT(sampling.top_n_sigma), SAMPLING},
+    {"xtc-probability", 0, NULL, "X", "how often XTC drops the likeliest tokens but one; 0 = off", OPT_FLOAT,
+     0, 1, AT(sampling.xtc_probability), SAMPLING},
+    {"xtc-threshold", 0, NULL, "X", "probability from which on XTC drops; above 0.5 = off", OPT_FLOAT, 0, 1,
+     AT(sampling.xtc_threshold), SAMPLING},
     {"repeat-penalty", 0, NULL, "X", "make tokens of the recent text less likely; 1 = off", OPT_FLOAT, 0.01,
-     100, AT(sampling.repeat_penalty), CMD_RUN},
-    {"grammar-file", 0, NULL, "FILE", "GBNF grammar that the answer keeps to", OPT_STRING, 0, 0,
-     AT(grammar_file), CMD_RUN},
+     100, AT(sampling.repeat_penalty), SAMPLING},
+    {"presence-penalty", 0, NULL, "X", "taken off the logits of tokens in the recent text", OPT_FLOAT, -2, 2,
+     AT(sampling.presence_penalty), SAMPLING},
+    {"frequency-penalty", 0, NULL, "X", "the same, for each time that they are there", OPT_FLOAT, -2, 2,
+     AT(sampling.frequency_penalty), SAMPLING},
+    {"repeat-last-n", 0, NULL, "N", "tokens that count as the recent text", OPT_SIZE, 0, 65536,
+     AT(sampling.penalty_last_n), SAMPLING},
+    {"dry-multiplier", 0, NULL, "X", "penalty of tokens that prolong a repetition; 0 = off", OPT_FLOAT, 0,
+     100, AT(sampling.dry_multiplier), SAMPLING},
+    {"dry-base", 0, NULL, "X", "how fast it grows with the repetition", OPT_FLOAT, 0, 100,
+     AT(sampling.dry_base), SAMPLING},
+    {"dry-allowed-length", 0, NULL, "N", "tokens that may be repeated", OPT_SIZE, 0, 65536,
+     AT(sampling.dry_allowed_length), SAMPLING},
+    {"dry-penalty-last-n", 0, NULL, "N", "tokens that it looks back on; -1 = the context, 0 = off", OPT_INT,
+     -1, 1 << 24, AT(sampling.dry_penalty_last_n), SAMPLING},
+    {"dry-sequence-breaker", 0, NULL, "TEXT",
+     "ends a repetition, instead of the usual ones; none = nothing does; may be repeated", OPT_LIST, 0, 0,
+     AT(dry_breakers), SAMPLING},
+    {"dynatemp-range", 0, NULL, "X", "the temperature follows the entropy so far either way; 0 = off",
+     OPT_FLOAT, 0, 100, AT(sampling.dynatemp_range), SAMPLING},
+    {"dynatemp-exp", 0, NULL, "X", "exponent of that", OPT_FLOAT, 0, 10, AT(sampling.dynatemp_exponent),
+     SAMPLING},
+    {"mirostat", 0, NULL, "N", "1 or 2: instead of all filters and penalties; 0 = off", OPT_INT, 0, 2,
+     AT(sampling.mirostat), SAMPLING},
+    {"mirostat-ent", 0, NULL, "X", "surprise that Mirostat aims at, in bit", OPT_FLOAT, 0, 100,
+     AT(sampling.mirostat_tau), SAMPLING},
+    {"mirostat-lr", 0, NULL, "X", "how fast Mirostat learns", OPT_FLOAT, 0, 1, AT(sampling.mirostat_eta),
+     SAMPLING},
+    {"samplers", 0, NULL, "NAME;...",
+     "order: penalties, dry, top_n_sigma, top_k, typ_p, top_p, min_p, xtc, temperature; others are off",
+     OPT_STRING, 0, 0, AT(samplers), SAMPLING},
+    {"logit-bias", 0, NULL, "ID+X", "added to the logit of a token; ID-inf forbids it; may be repeated",
+     OPT_LIST, 0, 0, AT(logit_biases), SAMPLING},
+    {"ignore-eos", 0, NULL, NULL, "never end by itself", OPT_FLAG, 0, 0, AT(sampling.ignore_eos), SAMPLING},
+    {"grammar", 0, NULL, "TEXT", "GBNF grammar that the answer keeps to", OPT_STRING, 0, 0, AT(grammar),
+     CMD_RUN},
+    {"grammar-file", 0, NULL, "FILE", "the same, from a file", OPT_STRING, 0, 0, AT(grammar_file), CMD_RUN},
+    {"json-schema", 0, NULL, "TEXT", "the answer is JSON of this schema; {} = any", OPT_STRING, 0, 0,
+     AT(json_schema), CMD_RUN},
+    {"json-schema-file", 0, NULL, "FILE", "the same, from a file", OPT_STRING, 0, 0, AT(json_schema_file),
+     CMD_RUN},
+    {"grammar-file", 0, NULL, "FILE", "also measure what this GBNF grammar costs", OPT_STRING, 0, 0,
+     AT(grammar_file), CMD_BENCH},
+    {"json-schema-file", 0, NULL, "FILE", "the same of a JSON schema", OPT_STRING, 0, 0, AT(json_schema_file),
+     CMD_BENCH},
+    {"stop", 0, NULL, "TEXT", "end the answer before this text; may be repeated", OPT_LIST, 0, 0, AT(stops),
+     CMD_RUN},
     {"seed", 0, NULL, "N", "the same seed gives the same answer", OPT_SIZE, 0, BIG, AT(seed), CMD_RUN},
+    {"seed", 0, NULL, "N", "of requests that name none; -1 = a random one each", OPT_INT, -1, INT32_MAX,
+     AT(config.seed), CMD_SERVE},
     {"stats", 0, NULL, NULL, "print token counts and speeds to stderr", OPT_FLAG, 0, 0, AT(stats), CMD_RUN},
 
     {"prompt", 'p', NULL, "N", "tokens of the prompt", OPT_SIZE, 1, 1 << 24, AT(n_prompt), CMD_BENCH},
@@ -115,11 +173,12 @@ static const struct option options[] = {
 
     {"full", 0, NULL, NULL, "print long arrays of the metadata whole", OPT_FLAG, 0, 0, AT(full),
      CMD_INSPECT_GGUF},
-    {"text", 0, NULL, "TEXT", "text to tokenise", OPT_STRING, 0, 0, AT(text), CMD_INSPECT_TOKENS},
-    {"file", 0, NULL, "FILE", "file whose contents to tokenise", OPT_STRING, 0, 0, AT(file),
-     CMD_INSPECT_TOKENS},
+    {"text", 0, NULL, "TEXT", "the text", OPT_STRING, 0, 0, AT(text),
+     CMD_INSPECT_TOKENS | CMD_INSPECT_EMBEDDING},
+    {"file", 0, NULL, "FILE", "file whose contents are the text", OPT_STRING, 0, 0, AT(file),
+     CMD_INSPECT_TOKENS | CMD_INSPECT_EMBEDDING},
     {"special", 0, NULL, NULL, "read text such as </s> as the special token", OPT_FLAG, 0, 0, AT(special),
-     CMD_INSPECT_TOKENS},
+     CMD_INSPECT_TOKENS | CMD_INSPECT_EMBEDDING},
     {"bos", 0, NULL, NULL, "begin with the BOS token; default: as the model says", OPT_FLAG, 0, 0, AT(bos),
      CMD_INSPECT_TOKENS},
     {"no-bos", 0, NULL, NULL, "do not begin with the BOS token", OPT_FLAG, 0, 0, AT(no_bos),
@@ -132,6 +191,11 @@ static const struct option options[] = {
     {"tokens-after", 0, NULL, "N,N,...", "token ids behind the picture", OPT_STRING, 0, 0, AT(tokens_after),
      CMD_INSPECT_LOGITS},
     {"last", 0, NULL, NULL, "only the last row", OPT_FLAG, 0, 0, AT(last), CMD_INSPECT_LOGITS},
+    {"pooling", 0, NULL, "mean|cls|last",
+     "row of the text: mean, first or last; default: the model's, or mean", OPT_CHOICE, 0, 0, AT(pooling),
+     CMD_INSPECT_EMBEDDING},
+    {"no-normalise", 0, NULL, NULL, "leave the embedding's length as it is instead of making it 1", OPT_FLAG,
+     0, 0, AT(no_normalise), CMD_INSPECT_EMBEDDING},
     {"stage", 0, NULL, "rgb|pixels|features|rows|layout", "what to print", OPT_CHOICE, 0, 0, AT(stage),
      CMD_INSPECT_IMAGE},
     {"pixels", 0, NULL, "FILE", "begin from these pixels (little-endian f32) instead of a picture",
@@ -194,13 +258,15 @@ static bool word_is_among(const char *words, const char *word) {
     return false;
 }
 
-// A number in the option's range; sizes and integers are plain decimal digits.
+// A number in the option's range; sizes and integers are plain decimal digits, integers maybe
+// behind a minus.
 static bool parse_number(const struct option *opt, const char *name, const char *value, double *out,
                          struct err *err) {
     char *end;
     errno = 0;
     double x = strtod(value, &end);
-    bool whole = opt->type == OPT_FLOAT || strspn(value, "0123456789") == strlen(value);
+    const char *digits = value + (opt->type == OPT_INT && value[0] == '-');
+    bool whole = opt->type == OPT_FLOAT || strspn(digits, "0123456789") == strlen(digits);
     if (end == value || *end || errno || !whole || !(x >= opt->min && x <= opt->max))
         return err_set(err, ERR_INVALID_VALUE, "%s: \"%.60s\" is not %s number from %.15g to %.15g", name,
                        value, opt->type == OPT_FLOAT ? "a" : "a whole", opt->min, opt->max);
@@ -332,7 +398,10 @@ bool options_parse(struct cli_options *o, const struct command *command, int arg
 }
 
 void options_clear(struct cli_options *o) {
-    struct cli_list *lists[] = {&o->images, &o->params, &o->allow_origins, &o->allow_hosts};
+    struct cli_list *lists[] = {&o->images,       &o->params,       &o->allow_origins, &o->allow_hosts,
+                                &o->dry_breakers, &o->logit_biases, &o->stops};
+    free(o->biases);
+    o->biases = NULL;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         for (size_t k = 0; k < lists[i]->n; k++)
             free(lists[i]->items[k]);

@@ -20,6 +20,7 @@ enum command_bit {
     CMD_INSPECT_IMAGE = 1 << 8,
     CMD_INSPECT_TEMPLATE = 1 << 9,
     CMD_QUANTIZE = 1 << 10,
+    CMD_INSPECT_EMBEDDING = 1 << 11,
 };
 
 struct cli_list { // of an option that may be given several times
@@ -40,7 +41,10 @@ struct cli_options {
     size_t seed;
     size_t max_tokens; // 0 = up to the context
     const char *system;
-    const char *grammar_file;
+    const char *grammar, *grammar_file, *json_schema, *json_schema_file;
+    const char *samplers;
+    struct cli_list dry_breakers, logit_biases, stops;
+    struct llm_logit_bias *biases; // what sampling.biases points to
     bool stats;
 
     // several commands
@@ -60,6 +64,8 @@ struct cli_options {
     const char *text, *file, *ids, *pre;
     const char *tokens, *tokens_after;
     bool last;
+    const char *pooling; // NULL: the file's
+    bool no_normalise;
     const char *stage, *pixels, *shape;
     const char *template, *input, *now;
     const char *out;

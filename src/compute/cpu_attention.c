@@ -87,10 +87,15 @@ static size_t item_n_keys(const struct attn_job *j, const struct attn_items *it,
     return p->causal ? p->n_keys - p->n_rows + (it->first + i) / j->group + 1 : p->n_keys;
 }
 
-// The first key that item i sees.
+// The first key that item i sees. Rows that see each other both ways do so beyond the window.
 static size_t item_first_key(const struct attn_job *j, const struct attn_items *it, size_t i) {
-    size_t n_keys = item_n_keys(j, it, i), window = j->a->window;
-    return window && it->part->causal && n_keys > window ? n_keys - window : 0;
+    const struct attn_part *p = it->part;
+    size_t n_before = p->n_keys - p->n_rows, own = n_before + (it->first + i) / j->group,
+           window = j->a->window;
+    if (!window)
+        return 0;
+    size_t first = own + 1 > window ? own + 1 - window : 0;
+    return p->causal ? first : size_min(first, n_before);
 }
 
 // Rows first .. first + n - 1 of k or v of one head as f32; *stride tells how far apart.
@@ -178,7 +183,7 @@ void cpu_attention(struct ops *o, const struct attn *a) {
     size_t n_chunks = 0, n_macs = 0;
     for (size_t i = 0; i < a->n_parts; i++) {
         const struct attn_part *p = &a->parts[i];
-        assert(p->n_keys > 0 && (!p->causal || p->n_keys >= p->n_rows));
+        assert(p->n_keys > 0 && ((!p->causal && !a->window) || p->n_keys >= p->n_rows));
         n_chunks += part_n_chunks(&j, p);
         n_macs += 2 * p->n_rows * p->n_keys * a->n_head * a->head_dim;
     }

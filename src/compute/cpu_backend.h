@@ -25,6 +25,7 @@ struct cpu {
     struct cpu_scratch *thread_scratch; // [pool_n_threads]
     struct cpu_scratch activations;     // of one matmul, quantised
     struct cpu_scratch rope;            // see rope_table
+    struct cpu_scratch experts;         // rows of one expert
     size_t rope_rows, rope_pairs;       // what `rope` holds
     float rope_magnitude;
     const uint8_t *rope_axes;
@@ -54,6 +55,12 @@ void cpu_weight_release(struct ops *o, struct weight *w);
 void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bias, const float *x,
                 size_t n_rows, bool add);
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows);
+
+// cpu_experts.c
+void cpu_route(struct ops *o, const struct experts *e, const float *logits, size_t n_rows);
+void cpu_matmul_experts(struct ops *o, float *y, struct weight *const *w, const struct experts *e,
+                        const float *x, size_t n_rows, bool each);
+void cpu_mix(struct ops *o, float *y, const struct experts *e, const float *x, size_t n_rows, size_t n);
 
 // cpu_attention.c
 void cpu_attention(struct ops *o, const struct attn *a);

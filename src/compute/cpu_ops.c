@@ -142,6 +142,30 @@ static void cpu_layer_norm(struct ops *o, float *y, const float *x, const float 
     cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n, layer_norm_chunk, &j);
 }
 
+struct heads_job {
+    const struct cpu_kernels *k;
+    float *x;
+    const float *w, *b;
+    float eps;
+    size_t n_head, head_dim;
+};
+
+static void layer_norm_heads_row(void *ctx, size_t row, size_t thread) {
+    (void)thread;
+    const struct heads_job *j = ctx;
+    for (size_t h = 0; h < j->n_head; h++) {
+        float *x = j->x + (row * j->n_head + h) * j->head_dim;
+        j->k->layer_norm(x, x, j->w + h * j->head_dim, j->b + h * j->head_dim, j->eps, j->head_dim);
+    }
+}
+
+static void cpu_layer_norm_heads(struct ops *o, float *x, const float *w, const float *b, float eps,
+                                 size_t n_rows, size_t n_head, size_t head_dim) {
+    struct cpu *c = cpu_of(o);
+    struct heads_job j = {&c->k, x, w, b, eps, n_head, head_dim};
+    cpu_run(c, n_rows, n_rows * n_head * head_dim, layer_norm_heads_row, &j);
+}
+
 static void convert_chunk(void *ctx, size_t chunk, size_t thread) {
     (void)thread;
     const struct rows_job *j = ctx;
@@ -365,6 +389,7 @@ static void cpu_close(struct ops *o) {
     free(c->thread_scratch);
     free(c->activations.data);
     free(c->rope.data);
+    free(c->experts.data);
     pool_destroy(c->pool);
     blas_close(c->blas);
     free(c);
@@ -428,9 +453,13 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
         .get_rows = cpu_get_rows,
         .rms_norm = cpu_rms_norm,
         .layer_norm = cpu_layer_norm,
+        .layer_norm_heads = cpu_layer_norm_heads,
         .rope = cpu_rope,
         .convert_rows = cpu_convert_rows,
         .attention = cpu_attention,
+        .route = cpu_route,
+        .matmul_experts = cpu_matmul_experts,
+        .mix = cpu_mix,
         .activate = cpu_activate,
         .activate_mul = cpu_activate_mul,
         .add = cpu_add,

@@ -53,6 +53,10 @@ struct gguf *gguf_open(const char *path, struct err *err); // mapped
 struct gguf *gguf_open_with(const char *path, const struct load_options *options, struct err *err);
 void gguf_close(struct gguf *g);
 
+// The name of the open, mapped file that this address belongs to, or NULL; for a handler of SIGBUS, which comes
+// when such a file is shortened or its disk fails. Any thread, also a signal handler.
+const char *gguf_map_at(const void *address);
+
 const char *gguf_path(const struct gguf *g);
 size_t gguf_size_bytes(const struct gguf *g); // of all parts
 size_t gguf_n_parts(const struct gguf *g);    // 1 for a model in one file

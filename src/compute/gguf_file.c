@@ -2,16 +2,57 @@
 #define _DEFAULT_SOURCE // MAP_ANONYMOUS
 #include "compute/gguf_file.h"
 #include "base/log.h"
+#include "compute/gguf.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STEP_BYTES = 16 << 20 }; // read or locked between two words of progress
+enum {
+    STEP_BYTES = 16 << 20, // read or locked between two words of progress
+    MAPS_MAX = 64,         // that can be told by name when they are lost
+};
+
+struct map {                   // what gguf_map_at looks at, maybe in a signal handler
+    _Atomic uintptr_t address; // 0 = free, 1 = being filled; written last
+    size_t size_bytes;
+    char label[128];
+};
+
+static struct map maps[MAPS_MAX];
+
+static void maps_add(const struct gguf_file *f, const char *label) {
+    for (size_t i = 0; i < MAPS_MAX; i++) {
+        uintptr_t is_free = 0;
+        if (!atomic_compare_exchange_strong(&maps[i].address, &is_free, 1))
+            continue;
+        maps[i].size_bytes = f->size_bytes;
+        snprintf(maps[i].label, sizeof maps[i].label, "%s", label);
+        atomic_store(&maps[i].address, (uintptr_t)f->data);
+        return;
+    }
+}
+
+static void maps_remove(const struct gguf_file *f) {
+    for (size_t i = 0; i < MAPS_MAX; i++)
+        if (atomic_load(&maps[i].address) == (uintptr_t)f->data)
+            atomic_store(&maps[i].address, 0);
+}
+
+const char *gguf_map_at(const void *address) {
+    for (size_t i = 0; i < MAPS_MAX; i++) {
+        uintptr_t begin = atomic_load(&maps[i].address), at = (uintptr_t)address;
+        if (begin > 1 && at >= begin && at - begin < maps[i].size_bytes)
+            return maps[i].label;
+    }
+    return NULL;
+}
 
 static void report(const struct load_options *options, const char *path, size_t done, size_t total) {
     if (options->progress)
@@ -45,6 +86,7 @@ static bool map_file(struct gguf_file *f, int fd, const char *label, struct err 
     if (data == MAP_FAILED)
         return err_set(err, ERR_IO, "%s: cannot be mapped: %s", label, strerror(errno));
     f->data = data;
+    maps_add(f, label);
     return true;
 }
 
@@ -95,7 +137,9 @@ bool gguf_file_open(struct gguf_file *f, const char *path, const char *label,
 }
 
 void gguf_file_close(struct gguf_file *f) {
-    if (f->data)
-        munmap((void *)(uintptr_t)f->data, f->size_bytes);
+    if (!f->data)
+        return;
+    maps_remove(f);
+    munmap((void *)(uintptr_t)f->data, f->size_bytes);
     *f = (struct gguf_file){0};
 }

@@ -40,6 +40,7 @@ struct attn_part {
     size_t n_rows;
     size_t n_keys; // causal: keys before the first row + n_rows
     bool causal;   // row i sees keys 0 .. n_keys - n_rows + i, else all keys
+                   // (with a window: those of the part's own rows, and before them what the window holds)
 };
 
 struct attn {
@@ -49,7 +50,7 @@ struct attn {
     const struct attn_part *parts;      // host memory
     size_t n_parts;
     float soft_cap; // 0 = off: scores s become soft_cap tanh(s / soft_cap)
-    size_t window;  // 0 = off: of the keys up to its own a causal row sees the last `window` ones
+    size_t window;  // 0 = off: of the keys up to its own a row sees the last `window` ones
 };
 
 // How the heads of queries and keys are rotated.
@@ -60,6 +61,13 @@ struct rope {
     float magnitude;     // of the rotated pairs, 1 but for YaRN and LongRoPE
     size_t n_axes;       // positions of a row; 0 and 1: one
     const uint8_t *axes; // [n_rot / 2] host memory: which of them turns each pair; NULL with one axis
+};
+
+// Which experts of a mixture each row takes. Memory of the backend.
+struct experts {
+    int32_t *ids;   // [n_rows, n_used], each < n_expert, none twice in a row
+    float *weights; // [n_rows, n_used] f32, what each counts
+    size_t n_expert, n_used;
 };
 
 struct ops {
@@ -92,6 +100,10 @@ struct ops {
     void (*layer_norm)(struct ops *o, float *y, const float *x, const float *w, const float *b, float eps,
                        size_t n_rows, size_t n);
 
+    // The same for each head of x[n_rows, n_head, head_dim] in place, w and b [n_head, head_dim].
+    void (*layer_norm_heads)(struct ops *o, float *x, const float *w, const float *b, float eps,
+                             size_t n_rows, size_t n_head, size_t head_dim);
+
     // Rotates in place the heads of x[n_rows, n_head, head_dim] (rows `stride` floats apart): pair i by the
     // angle positions[row, axes[i]] * freqs[i]. positions: [n_rows, n_axes], host memory.
     void (*rope)(struct ops *o, float *x, size_t stride, const int32_t *positions, const struct rope *rope,
@@ -103,6 +115,16 @@ struct ops {
 
     // out = softmax(scale q k^T, masked) v for each part; head h uses kv head h / (n_head / n_head_kv).
     void (*attention)(struct ops *o, const struct attn *a);
+
+    // Fills e->ids with the n_used largest of each row of logits[n_rows, n_expert], the larger first, of equal
+    // ones the first; e->weights with the softmax over those.
+    void (*route)(struct ops *o, const struct experts *e, const float *logits, size_t n_rows);
+    // y[n_rows, n_used, n_out] = x w[id]^T for the experts of each row; w: [n_expert] of one shape, host memory.
+    // x[n_rows, n_in], with `each` [n_rows, n_used, n_in].
+    void (*matmul_experts)(struct ops *o, float *y, struct weight *const *w, const struct experts *e,
+                           const float *x, size_t n_rows, bool each);
+    // y[n_rows, n] = sum over a row's experts of their weight times x[n_rows, n_used, n].
+    void (*mix)(struct ops *o, float *y, const struct experts *e, const float *x, size_t n_rows, size_t n);
 
     // In place; y = act(gate) up; y += x; x *= factor; x = cap tanh(x / cap).
     void (*activate)(struct ops *o, float *x, enum act act, size_t n);

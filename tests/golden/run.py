@@ -155,7 +155,8 @@ def run_splice(runner, name, folder, case):
     runner.report(f"{name} logits", "NMSE", nmse(logits, want), case["max_nmse"])
 
 
-KINDS = {"text": run_text, "vision": run_vision, "vision-family": run_vision_family, "splice": run_splice}
+KINDS = {"text": run_text, "vision": run_vision, "vision-family": run_vision_family, "splice": run_splice,
+         "splice-mrope": run_splice}
 
 
 def case_folders(root):

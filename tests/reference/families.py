@@ -3,9 +3,9 @@
 
 usage: families.py FOLDER [NAME...]. Writes FOLDER/tiny-NAME/model.gguf, logits.f32 and case.json, the same at every
 run; exit 77 without numpy. The formulas follow the families' modelling code in Hugging Face
-transformers (Qwen2, Qwen3, Gemma2, Gemma3, Phi, Phi3, Granite, SmolLM3, StableLm, Ministral3 with YaRN); qwen2 and qwen3 are
-confirmed by another engine on other files, the rest is not yet. Weights of adjacent-pair families are
-random, so their permutation in GGUF is part of the random draw: their pairs are (2i, 2i + 1) here as there.
+transformers (Qwen2, Qwen3, Gemma2, Gemma3, Phi, Phi3, Granite, SmolLM3, StableLm, Ministral3 with YaRN, Mixtral,
+Qwen3Moe, GraniteMoe, Qwen2VL, Qwen3VL). Weights of adjacent-pair families are random, so their permutation in
+GGUF is part of the random draw: their pairs are (2i, 2i + 1) here as there.
 """
 import json
 import os
@@ -18,6 +18,8 @@ except ImportError:
     sys.exit(77)
 
 N_ROWS = 24
+# Between the logits of the last expert that is chosen and the first that is not: more than rounding moves them.
+GAP_MIN, GAP_MIN_QUANTISED = 1e-3, 0.04
 U32, F32, STRING, ARRAY, BOOL, I32 = 4, 6, 8, 9, 7, 5
 BASE = dict(n_layer=2, n_embd=32, n_head=4, n_kv=2, head_dim=8, n_ff=48, eps=1e-5, norm="rms", halves=True,
             act="silu", base=10000.0, n_ctx=512)
@@ -33,8 +35,23 @@ FAMILIES = {
     "granite": dict(halves=False, embed=6.0, residual=0.22, attn=0.1, logit=4.0),
     "smollm3": dict(n_layer=5, halves=False, nope=4, base=5e6),
     "stablelm": dict(norm="layer", n_rot=2, qkv_bias=True),
-    "mistral3": dict(halves=False, head_dim=16, base=1e6, yarn=16.0, original=16, temperature=0.1, log_mul=1.0),
+    "mistral3": dict(halves=False, head_dim=16, base=1e6, yarn=16.0, original=16, temperature=0.1, log_mul=1.0,
+                     rows=40),
     "internlm2": dict(halves=False, base=1e6),
+    "llama3": dict(arch="llama", halves=False, base=5e5, factors=True, store="f16", rows=12),
+    "llama-iq4_nl": dict(arch="llama", halves=False, n_ff=64, store="iq4_nl", max_nmse=1e-3, rows=12),
+    "mixtral": dict(arch="llama", halves=False, base=1e6, n_ff=20, experts=4, used=2, apart=True, store="f16",
+                    rows=12, seed=1),
+    "mixtral-mxfp4": dict(arch="llama", halves=False, n_ff=64, experts=4, used=2, store="mxfp4", max_nmse=1e-3,
+                          rows=12, seed=1),
+    "qwen3moe": dict(qk_norm=True, base=1e6, yarn=4.0, original=16, experts=8, used=3, expert_ff=12,
+                     store="f16", rows=12, seed=1),
+    "granitemoe": dict(halves=False, embed=6.0, residual=0.22, attn=0.1, logit=4.0, n_ff=12, experts=5, used=4,
+                       store="f16", rows=12),
+    "stablelm2": dict(arch="stablelm", norm="layer", n_rot=2, own_norms=True, parallel=True, store="f16", rows=12),
+    "qwen2vl": dict(qkv_bias=True, base=1e6, sections=(1, 1, 2, 0), store="f16", rows=12),
+    "qwen3vl": dict(qk_norm=True, base=5e6, sections=(2, 1, 1, 0), store="f16", rows=12),
+    "phi3-short": dict(arch="phi3", fused_qkv=True, fused_gate_up=True, longrope=512, store="f16", rows=12),
 }
 ACTS = {"silu": lambda x: x / (1 + np.exp(-x)),
         "gelu": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)))}
@@ -45,6 +62,8 @@ def text(s):
 
 
 def value(kind, v):
+    if kind == ARRAY:
+        return struct.pack(f"<IQ{len(v)}i", I32, len(v), *v)
     if kind == STRING:
         return text(v.encode())
     return struct.pack({U32: "<I", F32: "<f", BOOL: "<?"}[kind], v)
@@ -94,7 +113,13 @@ def keys(name, c):
     if original:
         yield "rope.scaling.original_context_length", U32, original
     if name == "stablelm":
-        yield "use_parallel_residual", BOOL, False
+        yield "use_parallel_residual", BOOL, c.get("parallel", False)
+    for option, key in {"experts": "expert_count", "used": "expert_used_count",
+                        "expert_ff": "expert_feed_forward_length"}.items():
+        if option in c:
+            yield key, U32, c[option]
+    if "sections" in c:
+        yield "rope.dimension_sections", ARRAY, c["sections"]
 
 
 def weights(c, n_vocab, rng):
@@ -126,12 +151,25 @@ def weights(c, n_vocab, rng):
         if c.get("qk_norm"):
             norm(b + "attn_q_norm", hd)
             norm(b + "attn_k_norm", hd)
+        if c.get("own_norms"):
+            t[b + "attn_q_norm.weight"] = 1 + 0.2 * rng.standard_normal((c["n_head"], hd))
+            t[b + "attn_k_norm.weight"] = 1 + 0.2 * rng.standard_normal((c["n_kv"], hd))
         matrix(b + "attn_output", n_embd, n_q, bias)
         if c.get("post"):
             norm(b + "post_attention_norm")
             norm(b + "post_ffw_norm")
         if not c.get("parallel"):
             norm(b + "ffn_norm")
+        if "experts" in c:
+            n, n_ff = c["experts"], c.get("expert_ff", n_ff)
+            matrix(b + "ffn_gate_inp", n, n_embd, False)
+            for x, n_out, n_in in (("gate", n_ff, n_embd), ("up", n_ff, n_embd), ("down", n_embd, n_ff)):
+                all_of_them = rng.standard_normal((n, n_out, n_in)) * n_in ** -0.5
+                if c.get("apart"):
+                    t.update({f"{b}ffn_{x}.{e}.weight": one for e, one in enumerate(all_of_them)})
+                else:
+                    t[f"{b}ffn_{x}_exps.weight"] = all_of_them
+            continue
         if c.get("fused_gate_up"):
             matrix(b + "ffn_up", 2 * n_ff, n_embd, bias)
         else:
@@ -145,25 +183,78 @@ def weights(c, n_vocab, rng):
     if "longrope" in c:
         for kind, low in (("short", 1.0), ("long", 3.0)):
             t[f"rope_factors_{kind}.weight"] = low + rng.random(hd // 2)
+    if "factors" in c:
+        t["rope_freqs.weight"] = 1 + 7 * rng.random(hd // 2)
     return {name: v.astype(np.float32) for name, v in t.items()}
 
 
+def nearest(x, levels):
+    """Which level is nearest to each value."""
+    return np.abs(x[..., None] - levels).argmin(-1).astype(np.uint8)
+
+
+def pack_blocks(x, scales, levels, head):
+    """(bytes of blocks of 32: `head` of each, then 4 bits an element, i and i + 16 in a byte; their values)"""
+    codes = nearest(np.divide(x, scales, out=np.zeros_like(x), where=scales != 0), levels)
+    nibbles = codes[:, :16] | codes[:, 16:] << 4
+    return np.concatenate([head, nibbles], axis=1).tobytes(), levels[codes] * scales
+
+
+def store_f32(v):
+    return v.astype("<f4").tobytes(), v
+
+
+def store_f16(v):
+    return v.astype("<f2").tobytes(), v.astype("<f2")
+
+
+def store_mxfp4(v):
+    """OCP Microscaling: a power of two and 4-bit floats of 2 bits of exponent and 1 of mantissa."""
+    x = v.reshape(-1, 32).astype(np.float64)
+    exponents = np.floor(np.log2(np.abs(x).max(1, keepdims=True))) - 2
+    magnitudes = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    return pack_blocks(x, 2.0 ** exponents, np.concatenate([magnitudes, -magnitudes]),
+                       (exponents + 127).astype(np.uint8))
+
+
+def store_iq4_nl(v):
+    """ggml's block_iq4_nl: an f16 and 4-bit indices of levels that are closer together near zero."""
+    x = v.reshape(-1, 32).astype(np.float64)
+    levels = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float64)
+    scales = (np.abs(x).max(1, keepdims=True) / 120).astype("<f2")
+    return pack_blocks(x, scales.astype(np.float64), levels, scales.view(np.uint8))
+
+
+STORES = {"f32": (0, store_f32), "f16": (1, store_f16), "iq4_nl": (20, store_iq4_nl), "mxfp4": (39, store_mxfp4)}
+
+
+def store(name, v, kind):
+    """(type, bytes, values that they stand for) of a tensor: matrices of products are of the kind asked for."""
+    if v.ndim == 1 or "_norm" in name or "ffn_gate_inp" in name:
+        kind = "f32"
+    number, function = STORES[kind]
+    raw, values = function(v)
+    return number, raw, values.reshape(v.shape)
+
+
 def write_gguf(path, name, c, tensors, vocab):
-    entries = {"general.architecture": (STRING, value(STRING, name)),
+    """tensors: name -> (type, bytes, values)"""
+    arch = c["arch"]
+    entries = {"general.architecture": (STRING, value(STRING, arch)),
                "general.name": (STRING, value(STRING, "tiny-" + name))}
-    entries.update({f"{name}.{k}": (kind, value(kind, v)) for k, kind, v in keys(name, c)})
+    entries.update({f"{arch}.{k}": (kind, value(kind, v)) for k, kind, v in keys(arch, c)})
     entries.update(vocab)
     out = bytearray(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(entries)))
     for key, (kind, raw) in entries.items():
         out += text(key.encode()) + struct.pack("<I", kind) + raw
     offset = 0
-    for key, v in tensors.items():
+    for key, (number, raw, v) in tensors.items():
         out += text(key.encode()) + struct.pack("<I", v.ndim) + struct.pack(f"<{v.ndim}Q", *v.shape[::-1])
-        out += struct.pack("<IQ", 0, offset)
-        offset += v.nbytes + -v.nbytes % 32
+        out += struct.pack("<IQ", number, offset)
+        offset += len(raw) + -len(raw) % 32
     out += bytes(-len(out) % 32)
-    for v in tensors.values():
-        out += v.astype("<f4").tobytes() + bytes(-v.nbytes % 32)
+    for _, raw, _ in tensors.values():
+        out += raw + bytes(-len(raw) % 32)
     with open(path, "wb") as f:
         f.write(out)
 
@@ -177,6 +268,10 @@ def frequencies(c, t, windowed):
         return freqs, 1
     if "linear" in c:
         return freqs / c["linear"], 1
+    if "factors" in c:
+        return freqs / t["rope_freqs.weight"], 1
+    if "longrope" in c and c["n_ctx"] <= c["longrope"]:
+        return freqs / t["rope_factors_short.weight"], 1
     if "longrope" in c:  # the context is longer than the original one
         return (freqs / t["rope_factors_long.weight"],
                 np.sqrt(1 + np.log(c["n_ctx"] / c["longrope"]) / np.log(c["longrope"])))
@@ -185,7 +280,7 @@ def frequencies(c, t, windowed):
         low, high = max(np.floor(pair(32)), 0), min(np.ceil(pair(1)), n_rot - 1)
         ramp = np.clip((np.arange(n_rot // 2) - low) / max(high - low, 0.001), 0, 1)
         mscale = lambda m: 0.1 * m * np.log(c["yarn"]) + 1
-        return freqs * (1 - ramp) + freqs / c["yarn"] * ramp, mscale(1) / mscale(c["log_mul"])
+        return freqs * (1 - ramp) + freqs / c["yarn"] * ramp, mscale(1) / mscale(c.get("log_mul", 0))
     return freqs, 1
 
 
@@ -203,7 +298,8 @@ def rotate(x, c, freqs, magnitude):
 
 class Model:
     def __init__(self, c, tensors):
-        self.c, self.t = c, {name: v.astype(np.float64) for name, v in tensors.items()}
+        self.c, self.t = c, {name: v.astype(np.float64) for name, (_, _, v) in tensors.items()}
+        self.gap = np.inf
 
     def linear(self, x, name):
         return x @ self.t[name + ".weight"].T + self.t.get(name + ".bias", 0)
@@ -224,6 +320,8 @@ class Model:
         q, k, v = q.reshape(rows, n_head, hd), k.reshape(rows, n_kv, hd), v.reshape(rows, n_kv, hd)
         if c.get("qk_norm"):
             q, k = self.norm(q, b + "attn_q_norm"), self.norm(k, b + "attn_k_norm")
+        if c.get("own_norms"):
+            q, k = self.norm(q, b + "attn_q_norm"), self.norm(k, b + "attn_k_norm")
         windowed = "window" in c and (c["period"] == 1 or (layer + 1) % c["period"] != 0)
         if "nope" not in c or (layer + 1) % c["nope"] != 0:
             rope = frequencies(c, self.t, windowed)
@@ -241,9 +339,30 @@ class Model:
         out = np.einsum("hij,jhd->ihd", p / p.sum(-1, keepdims=True), v).reshape(rows, -1)
         return self.linear(out, b + "attn_output")
 
+    def expert(self, h, b, e):
+        gate, up, down = (self.t[f"{b}ffn_{x}.{e}.weight"] if self.c.get("apart")
+                          else self.t[f"{b}ffn_{x}_exps.weight"][e] for x in ("gate", "up", "down"))
+        return (ACTS[self.c["act"]](h @ gate.T) * (h @ up.T)) @ down.T
+
+    def experts(self, h, b):
+        """The likeliest experts of each row by softmax over all; their probabilities are brought to the sum 1."""
+        used, logits = self.c["used"], self.linear(h, b + "ffn_gate_inp")
+        p = np.exp(logits - logits.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+        order = np.argsort(-logits, axis=-1)
+        ranked = np.take_along_axis(logits, order, -1)
+        self.gap = min(self.gap, (ranked[:, used - 1] - ranked[:, used]).min())
+        y = np.zeros_like(h)
+        for row, chosen in enumerate(order[:, :used]):
+            for e in chosen:
+                y[row] += p[row, e] / p[row, chosen].sum() * self.expert(h[row], b, e)
+        return y
+
     def feed_forward(self, h, b):
-        c, up = self.c, self.linear(h, b + "ffn_up")
-        act = ACTS[c["act"]]
+        c, act = self.c, ACTS[self.c["act"]]
+        if "experts" in c:
+            return self.experts(h, b)
+        up = self.linear(h, b + "ffn_up")
         if c.get("plain"):
             return self.linear(act(up), b + "ffn_down")
         gate, up = np.split(up, 2, axis=1) if c.get("fused_gate_up") else (self.linear(h, b + "ffn_gate"), up)
@@ -268,11 +387,12 @@ class Model:
 
 
 def make(folder, name):
-    c = {**BASE, **FAMILIES[name]}
-    rng = np.random.default_rng(sum(name.encode()))
+    c = {**BASE, "arch": name, **FAMILIES[name]}
+    rng = np.random.default_rng(sum(name.encode()) + c.get("seed", 0))
     n_vocab, vocab = vocabulary()
-    tensors = weights(c, n_vocab, rng)
-    ids = [int(i) for i in rng.integers(3, n_vocab, 40 if name == "mistral3" else N_ROWS)]
+    kind = c.get("store", "f32")
+    tensors = {key: (store(key, v, kind)) for key, v in weights(c, n_vocab, rng).items()}
+    ids = [int(i) for i in rng.integers(3, n_vocab, c.get("rows", N_ROWS))]
     folder = os.path.join(folder, "tiny-" + name)
     os.makedirs(folder, exist_ok=True)
     write_gguf(os.path.join(folder, "model.gguf"), name, c, tensors, vocab)
@@ -280,10 +400,13 @@ def make(folder, name):
     for option, v in c.items():
         if isinstance(v, float):
             c[option] = float(np.float32(v))
-    logits = Model(c, tensors).logits(ids)
+    model = Model(c, tensors)
+    logits = model.logits(ids)
+    if model.gap < (GAP_MIN if kind in ("f32", "f16") else GAP_MIN_QUANTISED):
+        sys.exit(f"{name}: two experts are nearly equal, {model.gap:.2g} apart: change the case")
     logits.astype("<f4").tofile(os.path.join(folder, "logits.f32"))
     case = {"kind": "text", "model": "model.gguf", "tokens": ids, "logits": "logits.f32",
-            "shape": list(logits.shape), "max_nmse": 1e-9, "note": "tests/reference/families.py"}
+            "shape": list(logits.shape), "max_nmse": c.get("max_nmse", 1e-9), "note": "tests/reference/families.py"}
     with open(os.path.join(folder, "case.json"), "w", encoding="utf-8") as f:
         json.dump(case, f)
         f.write("\n")

@@ -94,6 +94,36 @@ def mirostat_2(logits, tau):
     return only(logits, [t for t in p if -math.log2(p[t]) <= 2 * tau] or ranked(p)[:1])
 
 
+PROMPT = [0, 1, 1, 5, 0, 2, 6, 0]  # ids of a prompt; an image may stand between them
+CHOSEN = [2]
+
+
+def penalties(logits, history, last_n, repeat, presence, frequency):
+    recent = history[-last_n:]
+    out = {}
+    for t, x in logits.items():
+        n = recent.count(t)
+        if n:
+            x = (x / repeat if x > 0 else x * repeat) - n * frequency - presence
+        out[t] = x
+    return out
+
+
+def dry(logits, history, multiplier, base, allowed):
+    """By looking: the longest end of the history that has been followed by t before."""
+    out = {}
+    for t, x in logits.items():
+        longest = 0
+        for i, h in enumerate(history):
+            if h == t:
+                n = 0
+                while n < i and history[i - 1 - n] == history[len(history) - 1 - n]:
+                    n += 1
+                longest = max(longest, n)
+        out[t] = x - (multiplier * base ** (longest - allowed) if longest >= allowed else 0)
+    return out
+
+
 CASES = {
     "temperature 0.7": lambda l: temperature(l, 0.7),
     "dynamic 1 +- 0.75, exponent 1": lambda l: dynamic(l, 1, 0.75, 1),
@@ -110,6 +140,11 @@ CASES = {
     "mirostat 1, tau 1": lambda l: mirostat_1(l, 1),
     "mirostat 2, tau 1": lambda l: mirostat_2(l, 1),
     "mirostat 2, tau 0.2": lambda l: mirostat_2(l, 0.2),
+    "penalties of the prompt": lambda l: penalties(l, PROMPT, 64, 1.3, 0.25, 0.5),
+    "of its last 4": lambda l: penalties(l, PROMPT, 4, 1.3, 0.25, 0.5),
+    "of its last 3 and a choice": lambda l: penalties(l, PROMPT + CHOSEN, 4, 1.3, 0.25, 0.5),
+    "DRY of the prompt": lambda l: dry(l, PROMPT, 0.75, 2, 1),
+    "DRY of the prompt and a choice": lambda l: dry(l, PROMPT + CHOSEN, 0.75, 2, 1),
 }
 
 if __name__ == "__main__":

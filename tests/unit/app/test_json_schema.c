@@ -15,6 +15,16 @@ struct schema_case {
     "{'$ref':'#/$defs/n','$defs':{'n':{'type':'object','properties':{'v':{'type':'integer'},"                \
     "'kids':{'type':'array','items':{'$ref':'#/$defs/n'}}},'required':['v']}}}"
 
+#define SELF "{'type':'object','properties':{'v':{'type':'integer'},'next':{'$ref':'#'}},'required':['v']}"
+#define ALL                                                                                                  \
+    "{'allOf':[{'type':'object','properties':{'a':{'type':'integer','maximum':10}},'required':['a']},"       \
+    "{'$ref':'#/$defs/b'},{'properties':{'b':{'maxLength':2}}}],"                                            \
+    "'$defs':{'b':{'properties':{'b':{'type':'string'}},'required':['b']}}}"
+#define ANY                                                                                                  \
+    "{'type':'object','properties':{'a':{'type':'integer'}},'required':['a'],"                               \
+    "'anyOf':[{'properties':{'b':{'type':'boolean'}},'required':['b']},"                                     \
+    "{'properties':{'c':{'type':'null'}},'required':['c']}]}"
+
 static const struct schema_case cases[] = {
     // ' stands for "
     {"{}", "[1,{'x':null}]", true},
@@ -66,6 +76,30 @@ static const struct schema_case cases[] = {
     {"{'format':'date-time'}", "'2026-11-21T10:00:00+01:00'", true},
     {"{'format':'uuid'}", "'123e4567-e89b-12d3-a456-426614174000'", true},
     {"{'format':'uuid'}", "'123e4567'", false},
+    {"{'format':'email'}", "'a.b+c@x-y.org'", true},
+    {"{'format':'email'}", "'a.b'", false},
+    {"{'format':'ipv4'}", "'192.168.0.255'", true},
+    {"{'format':'ipv4'}", "'192.168.0.256'", false},
+    {"{'format':'hostname'}", "'a-b.example'", true},
+    {"{'format':'hostname'}", "'-a'", false},
+    {"{'format':'uri'}", "'https://x.org/a?b=c#d'", true},
+    {"{'format':'uri'}", "'x y'", false},
+    {SELF, "{'v':1,'next':{'v':2,'next':{'v':3}}}", true},
+    {SELF, "{'v':1,'next':{}}", false},
+    {ALL, "{'a':1,'b':'x'}", true},
+    {ALL, "{'a':1}", false},
+    {ALL, "{'a':11,'b':'x'}", false},
+    {ALL, "{'a':1,'b':'xyz'}", false},
+    {ANY, "{'a':1,'b':true}", true},
+    {ANY, "{'a':1,'c':null}", true},
+    {ANY, "{'a':1}", false},
+    {ANY, "{'b':true}", false},
+    {"{'$defs':{'i':{'type':'integer','minimum':3}},'$ref':'#/$defs/i','maximum':7,'title':'t'}", "5", true},
+    {"{'$defs':{'i':{'type':'integer','minimum':3}},'$ref':'#/$defs/i','maximum':7,'title':'t'}", "8", false},
+    {"{'$defs':{'i':{'type':'integer','minimum':3}},'$ref':'#/$defs/i','maximum':7,'title':'t'}", "2", false},
+    {"{'title':'t','description':'d','default':1,'examples':[1],'type':'integer','x-mine':3}", "7", true},
+    {"{'allOf':[{'type':['integer','string','null']},{'type':['string','null']},{'enum':[null,'a',1]}]}",
+     "'a'", true},
     {"{'type':'number','minimum':-2,'maximum':3}", "2.99", true},
     {"{'type':'number','minimum':-2,'maximum':3}", "3.0", true},
     {"{'type':'number','minimum':-2,'maximum':3}", "3.1", false},
@@ -152,15 +186,30 @@ static void test_ranges(void) {
 
 static void test_refused(void) {
     static const char *const schemas[][2] = {
-        {"{'allOf':[{}]}", "allOf"},
+        {"{'allOf':[]}", "allOf"},
+        {"{'allOf':[{'type':'string'},{'type':'integer'}]}", "type: no value is of both"},
+        {"{'allOf':[{'pattern':'a'},{'pattern':'b'}]}", "pattern: both have it"},
+        {"{'allOf':[{'$ref':'#'}]}", "refers to itself"},
+        {"{'$ref':'#'}", "refers to itself"},
+        {"{'$ref':'#/$defs/a','$defs':{'a':{'$ref':'#/$defs/b'},'b':{'$ref':'#/$defs/a'}}}",
+         "refers to itself"},
+        {"{'$ref':'#','type':'object'}", "nested more than 48 deep"},
+        {"{'not':{}}", "not"},
         {"{'type':'object','patternProperties':{'a':{}}}", "patternProperties"},
         {"{'type':'thing'}", "thing"},
         {"{'$ref':'#/$defs/none'}", "#/$defs/none"},
         {"{'$ref':'http://x/y'}", "http://x/y"},
         {"{'type':'string','pattern':'(?=x)'}", "pattern, character"},
         {"{'type':'string','pattern':'(x'}", "expected ')'"},
+        {"{'type':'string','pattern':'a{4,3}'}", "pattern, character 2: expected counts that ascend"},
+        {"{'type':'string','pattern':'a{10001,}'}", "pattern, character 2: expected at most 10000"},
+        {"{'type':'string','pattern':'a{,3}'}", "pattern, character 2: expected {n}"},
+        {"{'type':'string','pattern':'a{1,2,3}'}", "pattern, character 2: expected {n}"},
+        {"{'type':'string','pattern':'[b-a]'}", "pattern, character 5: expected a range that ascends"},
+        {"{'type':'string','pattern':'[]'}", "pattern, character 2: a set that is empty"},
+        {"{'type':'string','pattern':'\\\\ud800'}", "half a surrogate pair"},
         {"{'type':'string','pattern':'*'}", "nothing to repeat"},
-        {"{'type':'string','format':'email'}", "format"},
+        {"{'type':'string','format':'regex'}", "format"},
         {"{'type':'integer','minimum':5,'maximum':3}", "above maximum"},
         {"{'type':'number','multipleOf':2}", "multipleOf"},
         {"{'type':'string','maxLength':100000}", "maxLength"},

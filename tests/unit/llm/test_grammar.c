@@ -143,6 +143,45 @@ static void test_limits(void) {
     llm_grammar_destroy(g);
 }
 
+// Grammars that could cost without end, fed with text and asked for a mask: what they cost is bounded, and those that
+// pass the bounds say so.
+static void test_explosions(const struct llm *m) {
+    static const struct {
+        const char *text;
+        size_t n_fed;
+        const char *want; // in the error; NULL: none
+    } bombs[] = {
+        {"root ::= a* a* a* a* a* a* a* a* a* a* a* a* b\na ::= [^b] | [^b] [^b]\nb ::= \"b\"", 300, NULL},
+        {"root ::= x | x x | x x x\nx ::= y | y y | y y y\ny ::= z | z z | z z z\n"
+         "z ::= [^!]* | [^?]* | \"(\" x \")\"",
+         300, NULL},
+        {"root ::= (a (b (a (b root?)*)*)*)*\na ::= [^x]*[^y]\nb ::= [^z]*[^w]", 300,
+         "places looked at for one token"},
+        {"root ::= (([^!]{0,90}){0,90}){0,90}", 0, "at its beginning"},
+        {"root ::= ((a?){200}){200}\na ::= [^!] | [^?] [^!]", 0, "at its beginning"},
+        {"root ::= a{5000}\na ::= [^!] | [^?] [^!] | [^#] [^?] [^!]", 2000, "places looked at for one token"},
+        {"root ::= \"a\" root \"b\" | \"a\" root | \"c\"", 20000, "at once"},
+    };
+    for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
+        struct err err = {0};
+        struct llm_grammar *g = parse(bombs[i].text);
+        struct matcher *a =
+            matcher_create(g, m->tokenizer, shared_order_get(m->order, m->tokenizer), false, &err);
+        const uint64_t *mask;
+        bool fits = true;
+        for (size_t n = 0; a && n < bombs[i].n_fed && !err.code && fits; n++)
+            matcher_accept(a, "a", 1, &fits, &err);
+        if (a && !err.code)
+            CHECK(fits && matcher_mask(a, &mask, &err) == !err.code);
+        if (bombs[i].want)
+            CHECK_ERR(&err, ERR_INVALID_VALUE, bombs[i].want);
+        else
+            CHECK_STR(err.msg, "");
+        matcher_destroy(a);
+        llm_grammar_destroy(g);
+    }
+}
+
 // Far more states than there is room for: what is forgotten is found again.
 static void test_forgetting(void) {
     struct err err = {0};
@@ -257,6 +296,7 @@ int main(void) {
     if (m) {
         test_mask(m);
         test_sampling(m);
+        test_explosions(m);
     }
     llm_close(m);
     ops->close(ops);

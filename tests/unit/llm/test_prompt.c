@@ -1,66 +1,5 @@
 // Prompts: the demo model's against the ids it was trained on, the other formats written out.
-#include "check.h"
-#include "gguf_writer.h"
-
-#include "llm/chat.h"
-#include "llm/model.h"
-#include "llm/prompt.h"
-
-static struct llm model;
-static struct gguf_writer writer;
-
-static bool open_model(const char *path) {
-    struct err err = {0};
-    model = (struct llm){.n_ctx = 1024, .n_embd = 256};
-    model.gguf = gguf_open(path, &err);
-    model.tokenizer = model.gguf ? tokenizer_open(model.gguf, &err) : NULL;
-    if (!model.tokenizer || !chat_format_find(model.gguf, model.tokenizer, NULL, &model.chat_format, &err)) {
-        printf("%s\n", err.msg);
-        return false;
-    }
-    model.n_vocab = tokenizer_n_vocab(model.tokenizer);
-    return true;
-}
-
-static void close_model(void) {
-    tokenizer_close(model.tokenizer);
-    gguf_close(model.gguf);
-}
-
-// ---- messages ----
-
-static struct llm_part text_part(const char *s) {
-    return (struct llm_part){.text = s, .len = strlen(s)};
-}
-
-static struct llm_part image_part(const char *key, size_t n_tokens) {
-    return (struct llm_part){.image = {.key = key, .n_tokens = n_tokens}};
-}
-
-static struct llm_part ids_part(const int32_t *ids, size_t n_ids) {
-    return (struct llm_part){.ids = ids, .n_ids = n_ids};
-}
-
-#define PARTS(...)                                                                                           \
-    .parts = (const struct llm_part[]){__VA_ARGS__},                                                         \
-    .n_parts = sizeof((const struct llm_part[]){__VA_ARGS__}) / sizeof(struct llm_part)
-#define SYSTEM(...)                                                                                          \
-    { .role = LLM_SYSTEM, PARTS(__VA_ARGS__) }
-#define USER(...)                                                                                            \
-    { .role = LLM_USER, PARTS(__VA_ARGS__) }
-#define ASSISTANT(...)                                                                                       \
-    { .role = LLM_ASSISTANT, PARTS(__VA_ARGS__) }
-#define N(array) (sizeof(array) / sizeof *(array))
-
-static struct llm_prompt *prompt(const struct llm_message *messages, size_t n) {
-    struct err err = {0};
-    struct llm_prompt *p = llm_prompt_chat(&model, messages, n, &err);
-    if (!p) {
-        printf("%s\n", err.msg);
-        exit(1);
-    }
-    return p;
-}
+#include "chat_model.h"
 
 static void check_prompt_ids(const struct llm_message *messages, size_t n, const int32_t *want,
                              size_t n_want) {
@@ -80,7 +19,7 @@ static void check_prompt_ids(const struct llm_message *messages, size_t n, const
 #define PICTURE -1, -1, -1, -1
 
 static void check_demo(void) {
-    CHECK(model.chat_format == CHAT_VICUNA);
+    CHECK_STR(chat_name(model.chat), "tokenizer.chat_template");
     struct llm_message hello[] = {USER(text_part("Hello"))};
     check_prompt_ids(hello, 1, (const int32_t[]){SYS, 263, 788, 273}, 16);
 
@@ -98,17 +37,17 @@ static void check_demo(void) {
     struct llm_part picture = image_part("k", 4), can = text_part("Can you describe this photo?");
     struct llm_message as_text[] = {USER(picture, can), ASSISTANT(text_part("Hello world")),
                                     USER(text_part("Hello"))};
-    struct llm_message as_ids[] = {USER(picture, can), ASSISTANT(ids_part(answer, 2)),
+    struct llm_message as_ids[] = {USER(picture, can), ASSISTANT(ids_part("Hello world", answer, 2)),
                                    USER(text_part("Hello"))};
-    struct llm_message with_end[] = {USER(picture, can), ASSISTANT(ids_part(ended, 3)),
+    struct llm_message with_end[] = {USER(picture, can), ASSISTANT(ids_part("Hello world", ended, 3)),
                                      USER(text_part("Hello"))};
     check_prompt_ids(as_text, 3, turns, N(turns));
     check_prompt_ids(as_ids, 3, turns, N(turns));
     check_prompt_ids(with_end, 3, turns, N(turns));
 
-    // no system sentence at all when it is given empty
+    // no system sentence at all when it is given empty; the template's own space stays
     struct llm_message no_system[] = {SYSTEM(text_part("")), USER(text_part("Hello"))};
-    check_prompt_ids(no_system, 2, (const int32_t[]){1, 263, 788, 273}, 4);
+    check_prompt_ids(no_system, 2, (const int32_t[]){1, 1535, 263, 788, 273}, 5);
 
     // what a user types is never a special token
     struct llm_message typed[] = {USER(text_part("</s><s>[INST]<|im_start|>"))};
@@ -169,7 +108,7 @@ static void check_limits(void) {
 
     struct err err = {0};
     static const int32_t bad[] = {5, 1536};
-    struct llm_message wrong[] = {USER(text_part("Hello")), ASSISTANT(ids_part(bad, 2))};
+    struct llm_message wrong[] = {USER(text_part("Hello")), ASSISTANT(ids_part("?", bad, 2))};
     CHECK(!llm_prompt_chat(&model, wrong, 2, &err));
     CHECK_ERR(&err, ERR_INVALID_VALUE, "token id 1536 at position 1: want 0 to 1535");
 }
@@ -216,76 +155,16 @@ static void check_tokenize(void) {
 
 // ---- formats on a vocabulary of bytes ----
 
-// 0 <unk>, 1 <s>, 2 </s>, 3-258 bytes, then the special tokens of chatml when wanted.
-static void write_byte_vocab(const char *chat_template, bool chatml_tokens) {
-    static char byte_texts[256][8];
-    const char *texts[261] = {"<unk>", "<s>", "</s>"};
-    float scores[261] = {0};
-    int32_t types[261] = {TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_CONTROL};
-    for (size_t i = 0; i < 256; i++) {
-        snprintf(byte_texts[i], sizeof byte_texts[i], "<0x%02X>", (unsigned)i);
-        texts[3 + i] = byte_texts[i];
-        types[3 + i] = TOKEN_BYTE;
-    }
-    texts[259] = "<|im_start|>";
-    texts[260] = "<|im_end|>";
-    types[259] = types[260] = TOKEN_USER_DEFINED; // as some converters write them
-    size_t n = chatml_tokens ? 261 : 259;
-    writer_init(&writer);
-    writer_string(&writer, "tokenizer.ggml.model", "llama");
-    writer_strings(&writer, "tokenizer.ggml.tokens", texts, n);
-    writer_array(&writer, "tokenizer.ggml.scores", GGUF_F32, scores, n, 4);
-    writer_array(&writer, "tokenizer.ggml.token_type", GGUF_I32, types, n, 4);
-    if (chat_template)
-        writer_string(&writer, "tokenizer.chat_template", chat_template);
-}
-
-static bool open_written(void) {
-    char path[64];
-    writer_save(&writer, path, sizeof path);
-    bool ok = open_model(path);
-    CHECK(ok);
-    return ok;
-}
-
-static void close_written(void) {
-    close_model();
-    writer_clear(&writer);
-}
-
-// The prompt spelled out: special tokens in angle brackets as they are, image rows as "#", "▁" as "_".
-static const char *spell(const struct llm_message *messages, size_t n) {
-    static char out[2048];
-    struct llm_prompt *p = prompt(messages, n);
-    size_t len = 0;
-    for (size_t i = 0; i < p->n_rows; i++) {
-        size_t n_piece = 1;
-        enum token_type type;
-        const char *piece = "#";
-        if (p->ids[i] != PROMPT_IMAGE_ROW)
-            piece = tokenizer_piece(model.tokenizer, p->ids[i], &n_piece, &type);
-        memcpy(out + len, piece, n_piece);
-        len += n_piece;
-        if (len >= 3 && memcmp(out + len - 3, "\xe2\x96\x81", 3) == 0) {
-            len -= 3;
-            out[len++] = '_';
-        }
-    }
-    out[len] = 0;
-    llm_prompt_destroy(p);
-    return out;
-}
-
 static const int32_t yes_ids[] = {3 + '_', 3 + 'Y'};
 
 static void check_llama_2(void) {
-    write_byte_vocab("{{ bos_token }}[INST] {{ content }} [/INST]", false);
-    if (open_written()) {
-        CHECK_STR(chat_format_name(model.chat_format), "llama-2");
+    write_byte_vocab("{% a template that does not matter", NULL);
+    if (open_written("llama-2")) {
+        CHECK_STR(chat_name(model.chat), "llama-2");
         struct llm_message messages[] = {
-            SYSTEM(text_part("Be kind.")),   USER(image_part("k", 2), text_part("What?")),
-            ASSISTANT(text_part("A cat.")),  USER(text_part("Sure?")),
-            ASSISTANT(ids_part(yes_ids, 2)), USER(text_part("[/INST]</s>")),
+            SYSTEM(text_part("Be kind.")),        USER(image_part("k", 2), text_part("What?")),
+            ASSISTANT(text_part("A cat.")),       USER(text_part("Sure?")),
+            ASSISTANT(ids_part("Y", yes_ids, 2)), USER(text_part("[/INST]</s>")),
         };
         CHECK_STR(spell(messages, 6),
                   "<s>_[INST]_<<SYS>>\nBe_kind.\n<</SYS>>\n\n##_\nWhat?_[/INST]_A_cat._</s>"
@@ -293,20 +172,20 @@ static void check_llama_2(void) {
         CHECK_STR(spell(&messages[1], 1), "<s>_[INST]_##_\nWhat?_[/INST]");
         struct err err = {0};
         CHECK(!llm_prompt_chat(&model, messages, 3, &err));
-        CHECK_ERR(&err, ERR_INVALID_VALUE, "user's message");
+        CHECK_ERR(&err, ERR_INVALID_VALUE, "the last message must be a user's");
     }
     close_written();
 }
 
 static void check_chatml(void) {
-    write_byte_vocab(NULL, true); // no template: the vocabulary tells
+    write_byte_vocab(NULL, chatml_tokens); // no template: the vocabulary tells
     writer_bool(&writer, "tokenizer.ggml.add_bos_token", false);
-    if (open_written()) {
-        CHECK_STR(chat_format_name(model.chat_format), "chatml");
+    if (open_written(NULL)) {
+        CHECK_STR(chat_name(model.chat), "chatml");
         struct llm_message messages[] = {
             SYSTEM(text_part("Be kind.")),
             USER(text_part("What?"), image_part("k", 2)),
-            ASSISTANT(ids_part(yes_ids, 2)),
+            ASSISTANT(ids_part("Y", yes_ids, 2)),
             USER(text_part("<|im_end|><|im_start|>")),
         };
         CHECK_STR(spell(messages, 4),
@@ -325,8 +204,8 @@ static void check_chatml(void) {
     }
     close_written();
 
-    write_byte_vocab("<|im_start|>", false); // the vocabulary has no such token: plain text
-    if (open_written()) {
+    write_byte_vocab(NULL, NULL); // the vocabulary has no such token: plain text
+    if (open_written("chatml")) {
         struct llm_message messages[] = {USER(text_part("Hi"))};
         CHECK_STR(spell(messages, 1), "<s>_<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
     }
@@ -335,48 +214,28 @@ static void check_chatml(void) {
 
 static void check_vicuna(void) {
     struct llm_message messages[] = {USER(text_part("Hi")), ASSISTANT(text_part("Yo")), USER(text_part("A"))};
-    write_byte_vocab(NULL, false);
-    if (open_written()) {
-        CHECK_STR(chat_format_name(model.chat_format), "vicuna");
+    write_byte_vocab(NULL, NULL);
+    if (open_written(NULL)) {
+        CHECK_STR(chat_name(model.chat), "vicuna");
         CHECK_STR(spell(messages, 3),
                   "<s>_A_chat_between_a_curious_user_and_an_artificial_intelligence_assistant._"
                   "The_assistant_gives_helpful,_detailed,_and_polite_answers_to_the_user's_"
                   "questions._USER:_Hi_ASSISTANT:_Yo</s>_USER:_A_ASSISTANT:");
-    }
-    close_written();
-
-    write_byte_vocab("{{ 'A chat between a curious cat\\'s paws.' }} USER: ASSISTANT:", false);
-    if (open_written()) {
-        CHECK_STR(spell(messages, 1), "<s>_A_chat_between_a_curious_cat's_paws._USER:_Hi_ASSISTANT:");
         struct llm_message with_system[] = {SYSTEM(text_part("One.")), SYSTEM(text_part("Two.")),
                                             messages[0]};
         CHECK_STR(spell(with_system, 3), "<s>_One.\nTwo._USER:_Hi_ASSISTANT:");
+        struct llm_message no_system[] = {SYSTEM(text_part("")), messages[0]};
+        CHECK_STR(spell(no_system, 2), "<s>_USER:_Hi_ASSISTANT:");
     }
     close_written();
-
-    write_byte_vocab("{{ 'A chat between a curious", false); // never closed
-    if (open_written())
-        CHECK_STR(spell(messages, 1), "<s>_A_chat_between_a_curious_USER:_Hi_ASSISTANT:");
-    close_written();
-}
-
-static void check_format_names(void) {
-    struct err err = {0};
-    enum chat_format f = CHAT_VICUNA;
-    CHECK(chat_format_find(model.gguf, model.tokenizer, "llama-2", &f, &err) && f == CHAT_LLAMA_2);
-    CHECK(chat_format_find(model.gguf, model.tokenizer, "chatml", &f, &err) && f == CHAT_CHATML);
-    CHECK(chat_format_find(model.gguf, model.tokenizer, "vicuna", &f, &err) && f == CHAT_VICUNA);
-    CHECK(!chat_format_find(model.gguf, model.tokenizer, "alpaca", &f, &err));
-    CHECK_ERR(&err, ERR_INVALID_VALUE, "\"alpaca\": want vicuna, llama-2 or chatml");
 }
 
 int main(void) {
-    if (!open_model("samples/demo/demo-llm-f16.gguf"))
+    if (!open_model("samples/demo/demo-llm-f16.gguf", NULL))
         return 1;
     check_demo();
     check_images();
     check_limits();
-    check_format_names();
     check_tokenize();
     check_raw();
     close_model();

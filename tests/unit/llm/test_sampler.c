@@ -2,6 +2,7 @@
 #include "check.h"
 #include "compute/ops.h"
 #include "llm/model.h"
+#include "llm/prompt.h"
 
 enum { N_VOCAB = 5, N_DRAWS = 20000 };
 
@@ -302,6 +303,55 @@ static void test_dry(void) {
     CHECK(dry_choice(&s, 0.1f) == 4);
 }
 
+// A prompt with an image in its middle, then maybe a choice, then one draw; the numbers are sampling.py's.
+static void check_seen(const char *name, struct llm_sampling sampling, bool chosen,
+                       const double want[N_WIDE]) {
+    static int32_t ids[] = {0, 1, 1, 5, PROMPT_IMAGE_ROW, PROMPT_IMAGE_ROW, 0, 2, 6, 0};
+    static const struct llm_prompt prompt = {.n_rows = sizeof ids / sizeof *ids, .ids = ids};
+    static const int32_t choice = 2;
+    struct err err = {0};
+    size_t counts[N_WIDE] = {0};
+    for (size_t i = 0; i < N_DRAWS; i++) {
+        sampling.seed = i;
+        struct llm_sampler *s = llm_sampler_create(&wide, &sampling, &err);
+        int32_t id = 0;
+        llm_sampler_see(s, &prompt);
+        if (chosen)
+            say(s, N_WIDE, &choice, 1);
+        CHECK(llm_sampler_next(s, wide_logits, &id, &err));
+        counts[id]++;
+        llm_sampler_destroy(s);
+    }
+    for (size_t i = 0; i < N_WIDE; i++)
+        if (fabs((double)counts[i] / N_DRAWS - want[i]) > 0.015) {
+            printf("%s: token %zu drawn %g, want %g\n", name, i, (double)counts[i] / N_DRAWS, want[i]);
+            check_failed++;
+        }
+}
+
+static void test_prompt(void) {
+    struct llm_sampling s = plain();
+    s.repeat_penalty = 1.3f;
+    s.presence_penalty = 0.25f;
+    s.frequency_penalty = 0.5f;
+    s.penalty_last_n = 64;
+    check_seen("penalties of the prompt", s, false,
+               (const double[]){0.17696, 0.19860, 0.15172, 0.28074, 0.13261, 0.02815, 0.02034, 0.01089});
+    s.penalty_last_n = 4;
+    check_seen("of its last 4", s, false,
+               (const double[]){0.14974, 0.50293, 0.07787, 0.14409, 0.06806, 0.04128, 0.01044, 0.00559});
+    check_seen("of its last 3 and a choice", s, true,
+               (const double[]){0.23149, 0.47157, 0.04429, 0.13511, 0.06382, 0.03871, 0.00979, 0.00524});
+    s = dry();
+    s.temperature = 1;
+    s.dry_multiplier = 0.75f;
+    s.dry_base = 2;
+    check_seen("DRY of the prompt", s, false,
+               (const double[]){0.57370, 0.16437, 0.06047, 0.09969, 0.04709, 0.02856, 0.02224, 0.00387});
+    check_seen("DRY of the prompt and a choice", s, true,
+               (const double[]){0.46497, 0.28202, 0.10375, 0.08080, 0.03817, 0.02315, 0.00402, 0.00313});
+}
+
 // The last of its tokens.
 static int32_t id_of(const struct llm *m, const char *text) {
     struct err err = {0};
@@ -381,6 +431,7 @@ int main(void) {
     test_stages();
     test_mirostat();
     test_dry();
+    test_prompt();
     test_with_vocabulary();
     test_logprobs();
     test_distributions();

@@ -163,10 +163,10 @@ static void check_small_vocabulary(void) {
     write_vocab(&w, &small);
     writer_bool(&w, "tokenizer.ggml.add_space_prefix", false);
     CHECK(open_written(&w, &err));
-    check_ids("aba", 3, false, IDS(5, 3));       // equal scores: the leftmost first
-    check_ids("a b", 3, false, IDS(10));         // a piece across words: nothing may be cut at spaces
-    check_ids("a<x>b", 5, false, IDS(3, 8, 4));  // user-defined tokens are always found
-    check_ids("<xx><x", 6, false, IDS(9, 0, 0)); // the longest first; no byte tokens: <unk>
+    check_ids("aba", 3, false, IDS(5, 3));      // equal scores: the leftmost first
+    check_ids("a b", 3, false, IDS(10));        // a piece across words: nothing may be cut at spaces
+    check_ids("a<x>b", 5, false, IDS(3, 8, 4)); // user-defined tokens are always found
+    check_ids("<xx><x", 6, false, IDS(9, 0));   // the longest first; no byte tokens: one <unk> for a run
     check_ids("</s>", 4, true, IDS(2));
     check_ids("<unk>", 5, true, IDS(0));
     close_vocab();
@@ -188,7 +188,7 @@ static void check_hostile_vocabularies(void) {
 
     writer_init(&w);
     writer_string(&w, "tokenizer.ggml.model", "rwkv");
-    check_refused(&w, "tokenizer.ggml.model: \"rwkv\", want one of llama, gpt2, bert");
+    check_refused(&w, "tokenizer.ggml.model: \"rwkv\", want one of llama, gpt2, bert, t5");
 
     writer_init(&w);
     check_refused(&w, "tokenizer.ggml.model: missing");
@@ -272,6 +272,12 @@ static void check_strange_pieces(void) {
     writer_init(&w);
     write_vocab(&w, &v);
     check_refused(&w, "tokenizer.ggml.tokens[4]: 1048577 bytes");
+
+    huge[257] = 0;
+    v = (struct vocab){.texts = {"a", huge}, .types = {1, 4}, .n = 2};
+    writer_init(&w);
+    write_vocab(&w, &v);
+    check_refused(&w, "tokenizer.ggml.tokens[1]: a special token of 257 bytes, want at most 256");
     free(huge);
 
     v = (struct vocab){.texts = {"a"}, .types = {1}, .n = 1}; // no special token at all, no byte token

@@ -1,22 +1,12 @@
 // The tokenizer on real vocabularies. They are not ours to ship: they lie beside the checkout, or the test
 // says that it is skipped.
 #include "check.h"
+#include "vocab_check.h"
 
 #include "base/clock.h"
 #include "llm/tokenizer.h"
 
-#include <jansson.h>
-
 #define FOLDER "../shared/vocab/"
-
-static bool ids_equal(const struct token_ids *got, const json_t *want) {
-    if (got->n != json_array_size(want))
-        return false;
-    for (size_t i = 0; i < got->n; i++)
-        if (got->ids[i] != json_integer_value(json_array_get(want, i)))
-            return false;
-    return true;
-}
 
 // The pieces of the ids, one after another, are the text again.
 static bool pieces_are(const struct tokenizer *t, const struct token_ids *ids, const char *text, size_t len) {
@@ -48,7 +38,7 @@ static void check_vocab(const char *vocab, const char *pre, const char *cases) {
         const json_t *text = json_object_get(entry, "text");
         struct token_ids got = {0};
         CHECK(tokenizer_encode(t, json_string_value(text), json_string_length(text), false, &got, &err));
-        bool equal = ids_equal(&got, json_object_get(entry, "ids"));
+        bool equal = vocab_ids_equal(&got, json_object_get(entry, "ids"));
         if (equal && (tokenizer_adds_space(t) ||
                       pieces_are(t, &got, json_string_value(text), json_string_length(text))))
             n_ok++;

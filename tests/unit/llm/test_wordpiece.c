@@ -2,23 +2,13 @@
 // what a file without keys means.
 #include "check.h"
 #include "gguf_writer.h"
+#include "vocab_check.h"
 
 #include "llm/tokenizer.h"
-
-#include <jansson.h>
 
 #define CASES "tests/vocab/wordpiece.json"
 
 enum { N_MAX = 200 };
-
-static bool ids_equal(const struct token_ids *got, const json_t *want) {
-    if (got->n != json_array_size(want))
-        return false;
-    for (size_t i = 0; i < got->n; i++)
-        if (got->ids[i] != json_integer_value(json_array_get(want, i)))
-            return false;
-    return true;
-}
 
 static void write_vocabulary(struct gguf_writer *w, const json_t *set) {
     const char *texts[N_MAX];
@@ -54,7 +44,7 @@ static void check_set(const json_t *set) {
         const json_t *text = json_object_get(entry, "text");
         struct token_ids got = {0};
         CHECK(tokenizer_encode(t, json_string_value(text), json_string_length(text), false, &got, &err));
-        if (ids_equal(&got, json_object_get(entry, "ids")))
+        if (vocab_ids_equal(&got, json_object_get(entry, "ids")))
             n_ok++;
         else
             printf("case %zu differs: \"%s\"\n", i, json_string_value(text));

@@ -73,7 +73,7 @@ static void check_item(struct vision *v, const json_t *item, size_t slice, const
         struct vision_info info;
         struct vision_image *image = vision_prepare(v, bytes, size_bytes, &err);
         CHECK(image);
-        CHECK(vision_probe(v, bytes, size_bytes, &info, &err));
+        CHECK(vision_probe(v, bytes, size_bytes, &info, NULL, &err));
         CHECK(info.width_px == (size_t)json_integer_value(json_array_get(json_object_get(item, "size"), 0)));
         CHECK(info.n_tokens == vision_image_n_tokens(image) && info.n_tokens == vision_max_tokens(v));
         const float *pixels = vision_image_pixels(image, &n_values);

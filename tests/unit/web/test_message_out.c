@@ -94,7 +94,7 @@ static size_t drain(struct outbox *o, json_t **last) {
 
 static struct response *start(struct outbox *o) {
     struct request *request = request_create();
-    struct response *r = response_create(1, request, "demo", strdup("s\"1"), NULL);
+    struct response *r = response_create(1, request, "demo", strdup("s\"1"), NULL, NULL);
     request_destroy(request);
     outbox_init(o);
     CHECK(response_start(r, o, NULL));
