@@ -131,6 +131,52 @@ static void check_images(void) {
 
 // ---- answers whose ids are known ----
 
+// Special strings around the rows of an image, which may stand in several runs.
+static void check_layouts(void) {
+    static const char *const specials[] = {"<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<row>",
+                                           NULL};
+    const struct llm_image_span around[] = {
+        {.text = "<|vision_start|>"}, {.n_rows = 2}, {.text = "<|vision_end|>"}};
+    const struct llm_image_span tiles[] = {{.text = "<row>"},
+                                           {.is_number = true},
+                                           {.n_rows = 1},
+                                           {.text = "\n<row>"},
+                                           {.first_row = 1, .n_rows = 3}};
+    struct llm_part one = image_part("k", 2), other = image_part("l", 4);
+    one.image.spans = around;
+    one.image.n_spans = N(around);
+    other.image.spans = tiles;
+    other.image.n_spans = N(tiles);
+    struct llm_message ask[] = {USER(text_part("a"), one, text_part("b"))};
+    // in the place of a placeholder, and not twice where the template writes them itself
+    check_spelled(PARTS_OF("<|image_pad|>"), specials, ask, 1, "<s>_a<|vision_start|>##<|vision_end|>_b;", 3);
+    check_spelled(PARTS_OF("<|vision_start|><|image_pad|><|vision_end|>"), specials, ask, 1,
+                  "<s>_a<|vision_start|>##<|vision_end|>_b;", 3);
+    // what a user types in front of the image is not the template's
+    struct llm_message typed[] = {USER(text_part("<|vision_start|>"), one)};
+    check_spelled(PARTS_OF("<|image_pad|>"), specials, typed, 1,
+                  "<s>_<|vision_start|><|vision_start|>##<|vision_end|>_;", 3);
+    // a template without images; the number is that of the image in the conversation
+    struct llm_message both[] = {USER(one, other)};
+    check_spelled(EACH("{{ m.content }}"), specials, both, 1,
+                  "<s><|vision_start|>##<|vision_end|>_\n<row>_1#_\n<row>###_\n", 5);
+    if (open_template(PARTS_OF("<|image_pad|>"), specials)) {
+        struct llm_prompt *p = prompt(both, 1);
+        size_t first, n_rows;
+        const char *key;
+        static const float rows[4];
+        CHECK(llm_prompt_n_images(p) == 2 && p->n_runs == 3);
+        llm_prompt_image(p, 1, &first, &n_rows, &key);
+        CHECK_STR(key, "l");
+        CHECK(n_rows > 4 && p->images[1].first_row == first); // with the text between its runs
+        p->n_embd_image = 1;
+        llm_prompt_set_image_rows(p, 1, rows);
+        CHECK(p->images[1].rows == rows && p->images[2].rows == rows + 1 && !p->images[0].rows);
+        llm_prompt_destroy(p);
+    }
+    close_written();
+}
+
 static void check_answers(void) {
     // no tokens that the texts would give
     static const int32_t yo[] = {0, 3 + 'o'}, no[] = {0, 3 + '!'};
@@ -273,6 +319,7 @@ int main(void) {
     check_bos();
     check_system();
     check_images();
+    check_layouts();
     check_answers();
     check_errors();
     check_file();
