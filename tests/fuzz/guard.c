@@ -156,50 +156,53 @@ int __wrap_mprotect(void *at, size_t size, int protection) {
     return 0;
 }
 
-static struct {
-    char folder[64];
-    int fds[FUZZ_PARTS];
-    char path[128];
-} files = {.fds = {-1, -1, -1}};
+// Each part is one unnamed file for good; under the names of a split model lie links to them.
+static int fds[FUZZ_PARTS];
+static char folder[64]; // of the links; empty until an input has two parts
+static char file_path[128];
 
-static void remove_files(void) {
-    for (size_t n = 2; n <= FUZZ_PARTS; n++)
-        for (size_t i = 0; i < n; i++) {
-            snprintf(files.path, sizeof files.path, "%s/m-%05zu-of-%05zu.gguf", files.folder, i + 1, n);
-            unlink(files.path);
-        }
-    rmdir(files.folder);
+static const char *link_path(size_t part, size_t n_parts) {
+    snprintf(file_path, sizeof file_path, "%s/m-%05zu-of-%05zu.gguf", folder, part + 1, n_parts);
+    return file_path;
 }
 
-// Each part is one unnamed file for good; under the names of a split model lie links to them.
+static void remove_links(void) {
+    for (size_t n = 2; n <= FUZZ_PARTS; n++)
+        for (size_t i = 0; i < n; i++)
+            unlink(link_path(i, n));
+    rmdir(folder);
+}
+
 static void make_files(void) {
+    for (size_t i = 0; i < FUZZ_PARTS; i++) {
+        fds[i] = memfd_create("fuzz", MFD_CLOEXEC);
+        FUZZ_CHECK(fds[i] > 0);
+    }
+}
+
+static void make_links(void) {
     const char *base = getenv("TMPDIR");
     char target[64];
-    snprintf(files.folder, sizeof files.folder, "%.40s/fuzz-XXXXXX", base ? base : "/dev/shm");
-    FUZZ_CHECK(mkdtemp(files.folder));
-    atexit(remove_files);
-    for (size_t i = 0; i < FUZZ_PARTS; i++) {
-        files.fds[i] = memfd_create("fuzz", MFD_CLOEXEC);
-        FUZZ_CHECK(files.fds[i] >= 0);
-        snprintf(target, sizeof target, "/proc/self/fd/%d", files.fds[i]);
-        for (size_t n = 2; n <= FUZZ_PARTS && i < n; n++) {
-            snprintf(files.path, sizeof files.path, "%s/m-%05zu-of-%05zu.gguf", files.folder, i + 1, n);
-            FUZZ_CHECK(symlink(target, files.path) == 0);
+    snprintf(folder, sizeof folder, "%.40s/fuzz-XXXXXX", base ? base : P_tmpdir);
+    FUZZ_CHECK(mkdtemp(folder) && atexit(remove_links) == 0);
+    for (size_t n = 2; n <= FUZZ_PARTS; n++)
+        for (size_t i = 0; i < n; i++) {
+            snprintf(target, sizeof target, "/proc/self/fd/%d", fds[i]);
+            FUZZ_CHECK(symlink(target, link_path(i, n)) == 0);
         }
-    }
 }
 
 const char *fuzz_file(size_t part, size_t n_parts, const void *data, size_t size) {
     FUZZ_CHECK(part < n_parts && n_parts <= FUZZ_PARTS);
-    if (files.fds[0] < 0)
+    if (fds[0] == 0)
         make_files();
-    int fd = files.fds[part];
-    FUZZ_CHECK(ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
-    if (n_parts == 1)
-        snprintf(files.path, sizeof files.path, "/proc/self/fd/%d", fd);
-    else
-        snprintf(files.path, sizeof files.path, "%s/m-%05zu-of-%05zu.gguf", files.folder, part + 1, n_parts);
-    return files.path;
+    if (n_parts > 1 && !folder[0])
+        make_links();
+    FUZZ_CHECK(ftruncate(fds[part], 0) == 0 && pwrite(fds[part], data, size, 0) == (ssize_t)size);
+    if (n_parts > 1)
+        return link_path(part, n_parts);
+    snprintf(file_path, sizeof file_path, "/proc/self/fd/%d", fds[part]);
+    return file_path;
 }
 
 size_t fuzz_split(const uint8_t *data, size_t size, const char *line, const uint8_t **rest,
