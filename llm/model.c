@@ -67,6 +67,7 @@ static bool view_rows(struct llm *m, struct weight **out, const struct tensor *t
     part.data = (const char *)t->data + first * row_bytes;
     part.size_bytes = n * row_bytes;
     *out = m->ops->weight_create(m->ops, &part, WEIGHT_ROWS_ANY, err);
+    gguf_forget(m->gguf, &part);
     return *out != NULL;
 }
 
@@ -266,7 +267,14 @@ static bool bind_layer(struct llm *m, size_t index, struct err *err) {
 static bool bind_tensors(struct llm *m, struct err *err) {
     size_t n_embd = m->n_embd, n_vocab = m->n_vocab;
     m->layers = xcalloc(m->hp.n_layer, sizeof *m->layers);
-    if (!bind_matrix(m, &m->token_embd, "token_embd.weight", n_vocab, n_embd, err))
+    bool tied = !gguf_find_tensor(m->gguf, "output.weight");
+    const struct tensor *t =
+        find_tensor(m->gguf, "token_embd.weight", &(struct shape){2, {n_vocab, n_embd}}, err);
+    if (!t)
+        return false;
+    m->token_embd = m->ops->weight_create(m->ops, t, tied ? WEIGHT_ROWS_ANY : WEIGHT_ROWS_NONE, err);
+    gguf_forget(m->gguf, t);
+    if (!m->token_embd)
         return false;
     for (size_t i = 0; i < m->hp.n_layer; i++)
         if (!bind_layer(m, i, err))
@@ -274,7 +282,7 @@ static bool bind_tensors(struct llm *m, struct err *err) {
     if (!bind_norm(m, &m->output_norm, "output_norm", 0, n_embd, err) ||
         !bind_bias(m, &m->output_bias, "output.bias", &(struct slice){"output", n_vocab, 0, n_vocab}, err))
         return false;
-    if (gguf_find_tensor(m->gguf, "output.weight"))
+    if (!tied)
         return bind_matrix(m, &m->output, "output.weight", n_vocab, n_embd, err);
     m->output = m->token_embd;
     return true;

@@ -99,18 +99,74 @@ PRIMITIVE float vf_max_of(vf v) {
 
 #include "compute/cpu_vector.h"
 
-PRIMITIVE __m256i dot_u8_i8(__m256i u, __m256i s) {
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1));
+typedef __m256i vi;
+enum { VI_BYTES = 32, TILE_ROWS = 1 };
+
+PRIMITIVE vi vi_load(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
 }
-PRIMITIVE __m256i madd_i16(__m256i acc, __m256i a, __m256i b) {
+PRIMITIVE void vi_store(void *p, vi v) {
+    _mm256_storeu_si256((__m256i *)p, v);
+}
+PRIMITIVE vi vi_zero(void) {
+    return _mm256_setzero_si256();
+}
+PRIMITIVE vi vi_broadcast(const void *p) {
+    int v;
+    memcpy(&v, p, sizeof v);
+    return _mm256_set1_epi32(v);
+}
+PRIMITIVE vi vi_set1_8(int v) {
+    return _mm256_set1_epi8((char)v);
+}
+PRIMITIVE vi vi_and(vi a, vi b) {
+    return _mm256_and_si256(a, b);
+}
+PRIMITIVE vi vi_or(vi a, vi b) {
+    return _mm256_or_si256(a, b);
+}
+PRIMITIVE vi vi_xor(vi a, vi b) {
+    return _mm256_xor_si256(a, b);
+}
+PRIMITIVE vi vi_shr(vi v, int n) {
+    return _mm256_srl_epi16(v, _mm_cvtsi32_si128(n));
+}
+PRIMITIVE vi vi_shl(vi v, int n) {
+    return _mm256_sll_epi16(v, _mm_cvtsi32_si128(n));
+}
+PRIMITIVE vi vi_lookup(vi v, const uint8_t *table) {
+    return _mm256_shuffle_epi8(
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)table)), v);
+}
+PRIMITIVE vi vi_dot_pairs(vi acc, vi a, vi b) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
 }
+// Sums of pairs of products with w over 128 do not fit 16 bits: its two halves go apart.
+PRIMITIVE vi vi_dot(vi acc, vi w, vi x) {
+    vi even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), odd = _mm256_srai_epi16(x, 8);
+    vi low = _mm256_and_si256(w, _mm256_set1_epi16(255)), high = _mm256_srli_epi16(w, 8);
+    return vi_dot_pairs(vi_dot_pairs(acc, low, even), high, odd);
+}
+PRIMITIVE vf vf_of_vi(vi v) {
+    return _mm256_cvtepi32_ps(v);
+}
+PRIMITIVE vf vf_of_i8(__m128i bytes, size_t first) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(first ? _mm_srli_si128(bytes, 8) : bytes));
+}
+PRIMITIVE vf vf_abs(vf v) {
+    return _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff)));
+}
+PRIMITIVE void vf_store_i8(int8_t *p, vf v) { // to nearest, ties to even; NaN as 0
+    __m256i q = _mm256_cvtps_epi32(_mm256_and_ps(v, _mm256_cmp_ps(v, v, _CMP_ORD_Q)));
+    __m128i pairs = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(pairs, pairs));
+}
 
-#include "compute/cpu_blocks.h"
+#include "compute/cpu_tiles.h"
 
 void cpu_kernels_avx2(struct cpu_kernels *k) {
     k->name = "avx2";
     k->blas_core = "Haswell";
     vector_kernels(k);
-    block_kernels(k);
+    panel_kernels(k);
 }

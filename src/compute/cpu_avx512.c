@@ -91,18 +91,71 @@ PRIMITIVE float vf_max_of(vf v) {
 
 #include "compute/cpu_vector.h"
 
-PRIMITIVE __m256i dot_u8_i8(__m256i u, __m256i s) {
-    return _mm256_dpbusd_epi32(_mm256_setzero_si256(), u, s);
+typedef __m512i vi;
+enum { VI_BYTES = 64, TILE_ROWS = 4 };
+
+PRIMITIVE vi vi_load(const void *p) {
+    return _mm512_loadu_si512(p);
 }
-PRIMITIVE __m256i madd_i16(__m256i acc, __m256i a, __m256i b) {
-    return _mm256_dpwssd_epi32(acc, a, b);
+PRIMITIVE void vi_store(void *p, vi v) {
+    _mm512_storeu_si512(p, v);
+}
+PRIMITIVE vi vi_zero(void) {
+    return _mm512_setzero_si512();
+}
+PRIMITIVE vi vi_broadcast(const void *p) {
+    int v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+PRIMITIVE vi vi_set1_8(int v) {
+    return _mm512_set1_epi8((char)v);
+}
+PRIMITIVE vi vi_and(vi a, vi b) {
+    return _mm512_and_si512(a, b);
+}
+PRIMITIVE vi vi_or(vi a, vi b) {
+    return _mm512_or_si512(a, b);
+}
+PRIMITIVE vi vi_xor(vi a, vi b) {
+    return _mm512_xor_si512(a, b);
+}
+PRIMITIVE vi vi_shr(vi v, int n) {
+    return _mm512_srl_epi16(v, _mm_cvtsi32_si128(n));
+}
+PRIMITIVE vi vi_shl(vi v, int n) {
+    return _mm512_sll_epi16(v, _mm_cvtsi32_si128(n));
+}
+PRIMITIVE vi vi_lookup(vi v, const uint8_t *table) {
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table)),
+                               v);
+}
+PRIMITIVE vi vi_dot(vi acc, vi w, vi x) {
+    return _mm512_dpbusd_epi32(acc, w, x);
+}
+PRIMITIVE vi vi_dot_pairs(vi acc, vi a, vi b) {
+    return _mm512_dpwssd_epi32(acc, a, b);
+}
+PRIMITIVE vf vf_of_vi(vi v) {
+    return _mm512_cvtepi32_ps(v);
+}
+PRIMITIVE vf vf_of_i8(__m128i bytes, size_t first) {
+    (void)first;
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+PRIMITIVE vf vf_abs(vf v) {
+    return _mm512_abs_ps(v);
+}
+PRIMITIVE void vf_store_i8(int8_t *p, vf v) { // to nearest, ties to even; NaN as 0
+    __m512i q = _mm512_maskz_cvtps_epi32(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), v);
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtsepi32_epi8(q));
 }
 
-#include "compute/cpu_blocks.h"
+#include "compute/cpu_tiles.h"
 
 void cpu_kernels_avx512(struct cpu_kernels *k) {
     k->name = "avx512";
     k->blas_core = "SkylakeX";
     vector_kernels(k);
-    block_kernels(k);
+    panel_kernels(k);
 }

@@ -37,6 +37,9 @@ struct weight {
     size_t n_in, n_out;
     size_t row_bytes;
     const uint8_t *data; // [n_out, n_in], borrowed
+    bool by_panels;      // products go through the panel kernels
+    uint8_t *panels;     // the same interleaved (cpu_panels.h), NULL = the type is not
+    size_t panels_bytes;
 };
 
 // Returns memory of at least size_bytes; what it held is lost when it grows.

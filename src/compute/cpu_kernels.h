@@ -6,6 +6,7 @@
 #ifndef COMPUTE_CPU_KERNELS_H
 #define COMPUTE_CPU_KERNELS_H
 
+#include "compute/cpu_panels.h"
 #include "compute/ops.h"
 
 #include <stdbool.h>
@@ -47,9 +48,9 @@ struct cpu_kernels {
 
     void (*dot[TENSOR_TYPES])(const struct dot *d); // by the weight's type
 
-    // Rows of f32 as the 8-bit activations of types with blocks of 32 and of 256; n is a multiple of those.
-    void (*quantise_a32)(void *y, const float *x, size_t n);
-    void (*quantise_a256)(void *y, const float *x, size_t n);
+    // The quantised types by panels, NULL in plain C, and up to 256 activations for them.
+    void (*panels[TENSOR_TYPES])(const struct panel_product *p);
+    void (*quantise_act)(struct act_block *a, const float *x, size_t n, const struct panel_kind *kind);
 
     void (*f32_to_f16)(uint16_t *y, const float *x, size_t n); // to nearest, ties to even
     void (*f16_to_f32)(float *y, const uint16_t *x, size_t n);

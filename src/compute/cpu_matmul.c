@@ -3,9 +3,10 @@
 // takes x [n_rows, n_in] f32 and a weight [n_out, n_in] of any type
 // gives y [n_rows, n_out] = x w^T + bias, or added to y
 //
-// Weights opened with WEIGHT_ROWS_ANY go through the dot kernels: one arithmetic for any number of rows.
-// WEIGHT_ROWS_FIXED goes through OpenBLAS, where there is one, in panels of a fixed number of outputs: its
-// rounding follows the shape it is called with, so the shape must not follow the number of threads.
+// Weights opened with WEIGHT_ROWS_ANY go through the panel kernels (quantised) or the dot kernels: one
+// arithmetic for any number of rows. WEIGHT_ROWS_FIXED goes through OpenBLAS, where there is one, a fixed
+// number of outputs at a time: its rounding follows the shape it is called with, so the shape must not follow
+// the number of threads.
 #include "base/mem.h"
 #include "compute/cpu_backend.h"
 #include "compute/quant.h"
@@ -16,11 +17,12 @@
 #include <stdlib.h>
 
 enum {
-    CHUNK_MACS = 16 * 1024, // a chunk's least work
-    CHUNKS_A_THREAD = 4,    // so that a thread that is held up does not hold up all
-    OUTPUT_TILE = 4,        // outputs that the dot kernels work together
-    ROW_BLOCK = 64,         // rows of x that stay in the cache while a chunk's weights pass
-    PANEL = 128,            // outputs of one call of OpenBLAS
+    PACK_BYTES = 256 * 1024, // repacked by one chunk
+    CHUNK_MACS = 16 * 1024,  // a chunk's least work
+    CHUNKS_A_THREAD = 4,     // so that a thread that is held up does not hold up all
+    OUTPUT_TILE = 4,         // outputs that the dot kernels work together
+    ROW_BLOCK = 128,         // rows of x that stay in the cache while the weights pass
+    BLAS_OUTS = 128,         // outputs of one call of OpenBLAS
 };
 
 static size_t size_min(size_t a, size_t b) {
@@ -35,9 +37,43 @@ static size_t div_up(size_t a, size_t b) {
     return a / b + (a % b != 0);
 }
 
+struct pack_job {
+    const struct weight *w;
+    size_t panels_a_chunk, n_panels;
+};
+
+static void pack_chunk(void *ctx, size_t chunk, size_t thread) {
+    (void)thread;
+    const struct pack_job *j = ctx;
+    const struct weight *w = j->w;
+    size_t end = size_min((chunk + 1) * j->panels_a_chunk, j->n_panels);
+    for (size_t i = chunk * j->panels_a_chunk; i < end; i++) {
+        size_t out = i * PANEL_OUTS;
+        panel_pack(w->panels + out * w->row_bytes, panel_type(w->type), w->type, w->data + out * w->row_bytes,
+                   w->row_bytes, size_min(PANEL_OUTS, w->n_out - out));
+    }
+}
+
+// Makes w's panels, where its type is interleaved.
+static bool pack(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
+    if (!panel_type(w->type))
+        return true;
+    struct pack_job j = {.w = w, .n_panels = div_up(w->n_out, PANEL_OUTS)};
+    size_t size_bytes;
+    if (size_mul(j.n_panels * PANEL_OUTS, w->row_bytes, &size_bytes))
+        w->panels = panels_map(size_bytes);
+    if (!w->panels)
+        return err_set(err, ERR_NOMEM, "%s: no memory for %zu rows of %zu bytes", t->name, w->n_out,
+                       w->row_bytes);
+    w->panels_bytes = size_bytes;
+    j.panels_a_chunk = div_up(PACK_BYTES, PANEL_OUTS * w->row_bytes);
+    cpu_run(c, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
+    return true;
+}
+
 struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum weight_rows rows,
                                  struct err *err) {
-    (void)o;
+    struct cpu *c = (struct cpu *)o;
     const struct quant_traits *traits = quant_traits(t->type);
     if (!traits) {
         char list[QUANT_TYPE_LIST_SIZE];
@@ -71,11 +107,19 @@ struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum wei
     struct weight *w = xcalloc(1, sizeof *w);
     *w = (struct weight){.type = t->type, .rows = rows, .n_in = n_in, .n_out = n_out, .row_bytes = row_bytes};
     w->data = t->data;
+    w->by_panels =
+        c->k.panels[t->type] && (rows == WEIGHT_ROWS_ANY || (rows == WEIGHT_ROWS_FIXED && !c->blas));
+    if (w->by_panels && !pack(c, w, t, err)) {
+        cpu_weight_release(o, w);
+        return NULL;
+    }
     return w;
 }
 
 void cpu_weight_release(struct ops *o, struct weight *w) {
     (void)o;
+    if (w)
+        panels_unmap(w->panels, w->panels_bytes);
     free(w);
 }
 
@@ -113,7 +157,7 @@ struct matmul_job {
     char *activations; // [n_rows, d.x_stride bytes]
 };
 
-static void quantise_row(void *ctx, size_t row, size_t thread) {
+static void quantise_dot_row(void *ctx, size_t row, size_t thread) {
     (void)thread;
     const struct matmul_job *j = ctx;
     j->quantise(j->activations + row * j->d.x_stride, j->x + row * j->w->n_in, j->w->n_in);
@@ -145,12 +189,12 @@ static void matmul_dot(struct cpu *c, struct matmul_job *j) {
     j->d.x_stride = w->n_in * sizeof(float);
     size_t block_n = quant_traits(w->type)->block_n;
     if (block_n > 1) {
-        j->quantise = block_n == 32 ? c->k.quantise_a32 : c->k.quantise_a256;
+        j->quantise = block_n == 32 ? quant_a32 : quant_a256;
         j->d.x_stride =
             block_n == 32 ? w->n_in / 32 * sizeof(struct a32) : w->n_in / 256 * sizeof(struct a256);
         j->activations = cpu_scratch_get(&c->activations, n_rows * j->d.x_stride);
         j->d.x = (const uint8_t *)j->activations;
-        cpu_run(c, n_rows, n_rows * w->n_in, quantise_row, j);
+        cpu_run(c, n_rows, n_rows * w->n_in, quantise_dot_row, j);
     }
     size_t least = div_up(CHUNK_MACS, size_max(1, n_rows * w->n_in));
     size_t share = div_up(w->n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));
@@ -158,10 +202,69 @@ static void matmul_dot(struct cpu *c, struct matmul_job *j) {
     cpu_run(c, div_up(w->n_out, j->chunk), n_macs, dot_chunk, j);
 }
 
-static void panel_chunk(void *ctx, size_t panel, size_t thread) {
+struct panel_job {
+    const struct cpu *c;
+    const struct weight *w;
+    struct panel_product p; // of the whole product
+    struct act_block *blocks;
+    const float *x;
+    struct panel_kind kind;
+    size_t rows_a_block, chunk; // rows and outputs of one chunk
+};
+
+static void quantise_row(void *ctx, size_t row, size_t thread) {
+    (void)thread;
+    const struct panel_job *j = ctx;
+    size_t n_in = j->w->n_in;
+    for (size_t i = 0; i < act_n_blocks(n_in); i++)
+        j->c->k.quantise_act(j->blocks + i * j->p.n_rows + row, j->x + row * n_in + i * PANEL_N,
+                             size_min(PANEL_N, n_in - i * PANEL_N), &j->kind);
+}
+
+// Chunks of one block of rows follow each other, so that all threads share it in their caches.
+static void panel_chunk(void *ctx, size_t chunk, size_t thread) {
+    const struct panel_job *j = ctx;
+    size_t n_chunks = div_up(j->w->n_out, j->chunk);
+    size_t row = chunk / n_chunks * j->rows_a_block, out = chunk % n_chunks * j->chunk;
+    struct panel_product p = j->p;
+    p.y += row * p.y_stride + out;
+    p.w += out * j->w->row_bytes;
+    p.x += row;
+    p.n_rows = size_min(j->rows_a_block, p.n_rows - row);
+    p.n_out = size_min(j->chunk, j->w->n_out - out);
+    p.bias = p.bias ? p.bias + out : NULL;
+    p.scratch = j->c->thread_scratch[thread].data;
+    j->c->k.panels[j->w->type](&p);
+}
+
+static void matmul_panels(struct cpu *c, float *y, const struct weight *w, const float *bias, const float *x,
+                          size_t n_rows, bool add) {
+    struct panel_job j = {.c = c, .w = w, .x = x, .kind = panel_kind(w->type)};
+    j.blocks = cpu_scratch_get(&c->activations, n_rows * act_n_blocks(w->n_in) * sizeof *j.blocks);
+    j.p = (struct panel_product){.y = y,
+                                 .w = w->panels ? w->panels : w->data,
+                                 .x = j.blocks,
+                                 .y_stride = w->n_out,
+                                 .panel_bytes = w->row_bytes * PANEL_OUTS,
+                                 .x_stride = n_rows,
+                                 .n_rows = n_rows,
+                                 .n_in = w->n_in,
+                                 .bias = bias,
+                                 .add = add};
+    cpu_run(c, n_rows, n_rows * w->n_in, quantise_row, &j);
+    size_t n_blocks = div_up(n_rows, ROW_BLOCK), together = PANELS_TOGETHER * PANEL_OUTS;
+    j.rows_a_block = div_up(n_rows, n_blocks);
+    size_t least = div_up(CHUNK_MACS, size_max(1, j.rows_a_block * w->n_in));
+    size_t share = div_up(w->n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));
+    j.chunk = div_up(size_max(least, share), together) * together;
+    cpu_scratch_get_all(c, panel_scratch_bytes(j.rows_a_block));
+    cpu_run(c, n_blocks * div_up(w->n_out, j.chunk), n_rows * w->n_in * w->n_out, panel_chunk, &j);
+}
+
+static void blas_chunk(void *ctx, size_t panel, size_t thread) {
     const struct matmul_job *j = ctx;
     const struct weight *w = j->w;
-    size_t out = panel * PANEL, n_out = size_min(PANEL, w->n_out - out);
+    size_t out = panel * BLAS_OUTS, n_out = size_min(BLAS_OUTS, w->n_out - out);
     const uint8_t *rows = w->data + out * w->row_bytes;
     const float *panel_w = (const float *)(const void *)rows;
     if (w->type != TENSOR_F32) {
@@ -185,12 +288,16 @@ void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bi
     j.d = (struct dot){.y = y, .y_stride = w->n_out, .n_rows = n_rows, .bias = bias, .add = add};
     if (n_rows == 0)
         return;
+    if (w->by_panels) {
+        matmul_panels(c, y, w, bias, x, n_rows, add);
+        return;
+    }
     if (w->rows == WEIGHT_ROWS_ANY || !c->blas) {
         matmul_dot(c, &j);
         return;
     }
     assert(n_rows <= INT_MAX);
     if (w->type != TENSOR_F32)
-        cpu_scratch_get_all(c, size_min(PANEL, w->n_out) * w->n_in * sizeof(float));
-    cpu_run(c, div_up(w->n_out, PANEL), n_rows * w->n_in * w->n_out, panel_chunk, &j);
+        cpu_scratch_get_all(c, size_min(BLAS_OUTS, w->n_out) * w->n_in * sizeof(float));
+    cpu_run(c, div_up(w->n_out, BLAS_OUTS), n_rows * w->n_in * w->n_out, blas_chunk, &j);
 }

@@ -114,8 +114,6 @@ void cpu_kernels_ref(struct cpu_kernels *k) {
                 [TENSOR_F16] = ref_dot_f16,
                 [TENSOR_BF16] = ref_dot_bf16,
                 QUANT_BLOCK_TYPES(REF_ROW)},
-        .quantise_a32 = quant_a32,
-        .quantise_a256 = quant_a256,
         .f32_to_f16 = ref_f32_to_f16,
         .f16_to_f32 = ref_f16_to_f32,
         .rms_norm = ref_rms_norm,

@@ -1,251 +1,235 @@
-// Blocks of weights as vectors of integers, 256 bits at a time: quant_blocks.c's unpackers for cpu_blocks.h.
+// One unpacker a type: a panel's block (cpu_panels.h) as integers and scales. Written over the vector types of
+// cpu_vector.h and, for bytes:
+//   vi, VI_BYTES               VF_N lanes of 4 bytes
+//   vi_load vi_store           unaligned
+//   vi_and vi_or vi_xor vi_set1_8
+//   vi_shr vi_shl              lanes of 16 bits by n
+//   vi_lookup(v, table)        each byte v < 16 as table[v]
+//   vf_of_i8(bytes, first)     VF_N of 16 bytes, from `first` on, as f32
 #ifndef COMPUTE_CPU_UNPACK_H
 #define COMPUTE_CPU_UNPACK_H
 
-#include "compute/cpu_kernels.h"
+#include "compute/cpu_panels.h"
 #include "compute/quant_blocks.h"
 
 #include <immintrin.h>
-#include <stdbool.h>
 
-INLINE __m128i load_i8x16(const void *p) {
+enum { UNIT = PANEL_OUTS * 4, GROUP32 = 8 * UNIT }; // bytes of a panel's 4 and 32 inputs
+
+INLINE __m128i load_bytes(const void *p) {
     return _mm_loadu_si128((const __m128i *)p);
 }
 
-INLINE __m256i load_i8x32(const void *p) {
-    return _mm256_loadu_si256((const __m256i *)p);
+INLINE __m128i and_bytes(__m128i v, int mask) {
+    return _mm_and_si128(v, _mm_set1_epi8((char)mask));
 }
 
-// The low halves of 16 bytes, then their high halves.
-INLINE __m256i load_nibbles(const uint8_t *qs) {
-    __m128i pairs = load_i8x16(qs);
-    __m256i q = _mm256_set_m128i(_mm_srli_epi16(pairs, 4), pairs);
-    return _mm256_and_si256(q, _mm256_set1_epi8(15));
+// v >> shift in every byte, for what the mask leaves.
+INLINE __m128i shift_bytes(__m128i v, int shift, int mask) {
+    return and_bytes(_mm_srl_epi16(v, _mm_cvtsi32_si128(shift)), mask);
 }
 
-INLINE __m256i load_values(const uint8_t *qs, const int8_t *values) {
-    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_i8x16(values)), load_nibbles(qs));
+INLINE void store_f16(float *to, const uint8_t *f16) {
+    for (size_t i = 0; i < PANEL_OUTS; i += VF_N)
+        vf_store(to + i, vf_load_f16((const uint16_t *)(const void *)f16 + i));
 }
 
-// 16 in every byte whose bit is set in qh.
-INLINE __m256i load_fifth_bits(const uint8_t *qh) {
-    int bits;
-    memcpy(&bits, qh, sizeof bits);
-    const __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    const __m256i bit_of = _mm256_set1_epi64x((long long)0x8040201008040201);
-    __m256i set = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte_of), bit_of);
-    return _mm256_and_si256(_mm256_cmpeq_epi8(set, bit_of), _mm256_set1_epi8(16));
+// to[16] = d scales, d in f16.
+INLINE void store_scales(float *to, const uint8_t *d, __m128i scales) {
+    for (size_t i = 0; i < PANEL_OUTS; i += VF_N)
+        vf_store(to + i, vf_mul(vf_of_i8(scales, i), vf_load_f16((const uint16_t *)(const void *)d + i)));
 }
 
-// A block of 32 as w = d q + m.
-struct block32 {
-    __m256i q; // i8
-    float d, m;
-};
-
-INLINE bool block32_has_m(enum tensor_type type) {
-    return type == TENSOR_Q4_1 || type == TENSOR_Q5_1;
+// Mins of two neighbouring groups.
+INLINE void store_mins(int16_t to[PANEL_OUTS][2], __m128i first, __m128i second) {
+    __m128i zero = _mm_setzero_si128(), low = _mm_unpacklo_epi8(first, second);
+    __m128i high = _mm_unpackhi_epi8(first, second), *p = (__m128i *)(void *)to;
+    _mm_storeu_si128(p, _mm_unpacklo_epi8(low, zero));
+    _mm_storeu_si128(p + 1, _mm_unpackhi_epi8(low, zero));
+    _mm_storeu_si128(p + 2, _mm_unpacklo_epi8(high, zero));
+    _mm_storeu_si128(p + 3, _mm_unpackhi_epi8(high, zero));
 }
 
-// Block i of a row.
-INLINE struct block32 block32_load(const void *w, size_t i, enum tensor_type type) {
-    struct block32 b = {.m = 0};
-    if (type == TENSOR_Q8_0) {
-        const struct q8_0 *p = (const struct q8_0 *)w + i;
-        b.q = load_i8x32(p->qs);
-        b.d = _cvtsh_ss(p->d);
-    } else if (type == TENSOR_Q4_0) {
-        const struct q4_0 *p = (const struct q4_0 *)w + i;
-        b.q = _mm256_sub_epi8(load_nibbles(p->qs), _mm256_set1_epi8(8));
-        b.d = _cvtsh_ss(p->d);
-    } else if (type == TENSOR_Q4_1) {
-        const struct q4_1 *p = (const struct q4_1 *)w + i;
-        b.q = load_nibbles(p->qs);
-        b.d = _cvtsh_ss(p->d);
-        b.m = _cvtsh_ss(p->m);
-    } else if (type == TENSOR_Q5_0) {
-        const struct q5_0 *p = (const struct q5_0 *)w + i;
-        __m256i q = _mm256_or_si256(load_nibbles(p->qs), load_fifth_bits(p->qh));
-        b.q = _mm256_sub_epi8(q, _mm256_set1_epi8(16));
-        b.d = _cvtsh_ss(p->d);
-    } else if (type == TENSOR_Q5_1) {
-        const struct q5_1 *p = (const struct q5_1 *)w + i;
-        b.q = _mm256_or_si256(load_nibbles(p->qs), load_fifth_bits(p->qh));
-        b.d = _cvtsh_ss(p->d);
-        b.m = _cvtsh_ss(p->m);
-    } else if (type == TENSOR_IQ4_NL) {
-        const struct iq4_nl *p = (const struct iq4_nl *)w + i;
-        b.q = load_values(p->qs, quant_iq4_values);
-        b.d = _cvtsh_ss(p->d);
-    } else {
-        const struct mxfp4 *p = (const struct mxfp4 *)w + i;
-        b.q = load_values(p->qs, quant_e2m1_values);
-        b.d = quant_e8m0_half(p->e);
-    }
-    return b;
-}
-
-// A block of 256, summed over the block as d (scales . (q . x)) - d_offset (offsets . sums of 16 x). Types
-// with weights w = d scale (q - offset) have the offsets scale offset.
-struct block256 {
-    __m256i q[8];      // u8 up to 63, or i8 (block256_is_signed)
-    __m256i scales[8]; // i16, for sums of pairs of q x
-    __m256i offsets;   // i16, for each sum of 16 x; none where q is signed
-    float d, d_offset;
-};
-
-INLINE bool block256_is_signed(enum tensor_type type) {
-    return type != TENSOR_Q2_K && type != TENSOR_Q3_K && type != TENSOR_Q4_K && type != TENSOR_Q5_K &&
-           type != TENSOR_Q6_K;
-}
-
-// The types that have no vector code of their own.
-INLINE bool block256_is_unpacked(enum tensor_type type) {
-    return block256_is_signed(type) && type != TENSOR_IQ4_XS;
-}
-
-// A scale for each 16 q.
-INLINE void block256_set_scales(struct block256 *b, __m128i scales) {
-    for (size_t i = 0; i < 8; i++) { // scale 2 i for 8 pairs, scale 2 i + 1 for the next 8
-        __m128i two = _mm_shuffle_epi8(scales, _mm_set_epi64x(0x0101010101010101 * (long long)(2 * i + 1),
-                                                              0x0101010101010101 * (long long)(2 * i)));
-        b->scales[i] = _mm256_cvtepi8_epi16(two);
+// The low halves of n bytes to q, the high ones to q + apart.
+INLINE void unpack_nibbles(uint8_t *q, size_t apart, const uint8_t *from, size_t n) {
+    const vi low4 = vi_set1_8(15);
+    for (size_t i = 0; i < n; i += VI_BYTES) {
+        vi v = vi_load(from + i);
+        vi_store(q + i, vi_and(v, low4));
+        vi_store(q + apart + i, vi_and(vi_shr(v, 4), low4));
     }
 }
 
-// Groups of 32 with 8 scales, then 8 mins, of 6 bits: the low 6 of bytes 0-7 for the first four of each, and
-// for the others 4 bits of bytes 8-11 and the top 2 of bytes 0-7.
-INLINE void block256_set_k_scales(struct block256 *b, const uint8_t *packed) {
-    uint32_t u[4], s[3];
-    memcpy(s, packed, sizeof s);
-    u[0] = s[0] & 0x3f3f3f3f;
-    u[1] = (s[2] & 0x0f0f0f0f) | (s[0] >> 6 & 0x03030303) << 4;
-    u[2] = s[1] & 0x3f3f3f3f;
-    u[3] = (s[2] >> 4 & 0x0f0f0f0f) | (s[1] >> 6 & 0x03030303) << 4;
-    __m128i bytes = load_i8x16(u);
-    __m256i scales = _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(bytes));
-    b->offsets = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(bytes, bytes)); // each min for two sums of 16
-    for (size_t i = 0; i < 8; i++)
-        b->scales[i] = _mm256_shuffle_epi8(scales, _mm256_set1_epi16((short)(0x0100 + 0x0202 * i)));
-}
-
-INLINE void block256_set_nibbles(struct block256 *b, const uint8_t *qs) {
-    for (size_t i = 0; i < 4; i++) {
-        __m256i pairs = load_i8x32(qs + 32 * i);
-        b->q[2 * i] = _mm256_and_si256(pairs, _mm256_set1_epi8(15));
-        b->q[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi16(pairs, 4), _mm256_set1_epi8(15));
+INLINE void unpack_values(uint8_t *q, const uint8_t *from, const uint8_t *table) {
+    const vi low4 = vi_set1_8(15);
+    for (size_t i = 0; i < GROUP32 / 2; i += VI_BYTES) {
+        vi v = vi_load(from + i);
+        vi_store(q + i, vi_lookup(vi_and(v, low4), table));
+        vi_store(q + GROUP32 / 2 + i, vi_lookup(vi_and(vi_shr(v, 4), low4), table));
     }
 }
 
-// 2 bits each: four runs of 32 to each 32 bytes.
-INLINE void block256_set_crumbs(struct block256 *b, const uint8_t *qs) {
-    for (size_t i = 0; i < 8; i++) {
-        __m256i four = load_i8x32(qs + i / 4 * 32);
-        b->q[i] = _mm256_and_si256(_mm256_srli_epi16(four, (int)(i % 4 * 2)), _mm256_set1_epi8(3));
+// Bit `bit` of the bytes v as their bit `to`.
+INLINE vi move_bit(vi v, int bit, int to) {
+    return vi_and(bit < to ? vi_shl(v, to - bit) : vi_shr(v, bit - to), vi_set1_8(1 << to));
+}
+
+// The fifth bits of 32 inputs: bit j of byte b is that of input 4 j + b.
+INLINE void add_sorted_bits(uint8_t *q, const uint8_t *bits) {
+    for (size_t i = 0; i < UNIT; i += VI_BYTES) {
+        vi v = vi_load(bits + i);
+        for (int j = 0; j < 8; j++)
+            vi_store(q + j * UNIT + i, vi_or(vi_load(q + j * UNIT + i), move_bit(v, j, 4)));
     }
 }
 
-// Adds bit i of each of 32 bytes to q[i], as its bit `to`.
-INLINE void block256_add_bits(struct block256 *b, const uint8_t *bits, const int to) {
-    __m256i h = load_i8x32(bits);
-    for (int i = 0; i < 8; i++) {
-        __m256i moved = i < to ? _mm256_slli_epi16(h, to - i) : _mm256_srli_epi16(h, i - to);
-        b->q[i] = _mm256_or_si256(b->q[i], _mm256_and_si256(moved, _mm256_set1_epi8((char)(1 << to))));
+// Bit `bit` of 32 bytes an output as bit `to` of 32 inputs.
+INLINE void add_bits(uint8_t *q, const uint8_t *bits, int bit, int to) {
+    for (size_t i = 0; i < GROUP32; i += VI_BYTES)
+        vi_store(q + i, vi_or(vi_load(q + i), move_bit(vi_load(bits + i), bit, to)));
+}
+
+// Two bits from bit `shift` on of each byte.
+INLINE void unpack_crumbs(uint8_t *q, const uint8_t *from, int shift) {
+    for (size_t i = 0; i < GROUP32; i += VI_BYTES)
+        vi_store(q + i, vi_and(vi_shr(vi_load(from + i), shift), vi_set1_8(3)));
+}
+
+// Types of 32: block i of a panel's n / 32.
+INLINE void unpack32(struct panel_unpacked *u, size_t i, const uint8_t *p, enum tensor_type type) {
+    // quant_iq4_values and quant_e2m1_values plus 128
+    static const uint8_t iq4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+    static const uint8_t e2m1[16] = {128, 129, 130, 131, 132, 134, 136, 140,
+                                     128, 127, 126, 125, 124, 122, 120, 116};
+    uint8_t *q = &u->q[0][0][0] + i * GROUP32;
+    const bool has_m = type == TENSOR_Q4_1 || type == TENSOR_Q5_1;
+    const bool has_bits = type == TENSOR_Q5_0 || type == TENSOR_Q5_1;
+    const uint8_t *bits = p + PANEL_OUTS * (has_m ? 4 : 2), *qs = bits + PANEL_OUTS * (has_bits ? 4 : 0);
+    if (type == TENSOR_MXFP4) {
+        for (size_t out = 0; out < PANEL_OUTS; out++)
+            u->scales[i][out] = quant_e8m0_half(p[out]);
+        unpack_values(q, p + PANEL_OUTS, e2m1);
+        return;
     }
-}
-
-INLINE void block256_load_q2_k(struct block256 *b, const struct q2_k *w) {
-    __m128i both = load_i8x16(w->scales), low4 = _mm_set1_epi8(15);
-    block256_set_crumbs(b, w->qs);
-    block256_set_scales(b, _mm_and_si128(both, low4));
-    b->offsets = _mm256_cvtepi8_epi16(_mm_and_si128(_mm_srli_epi16(both, 4), low4));
-    b->d = _cvtsh_ss(w->d);
-    b->d_offset = _cvtsh_ss(w->dmin);
-}
-
-INLINE void block256_load_q3_k(struct block256 *b, const struct q3_k *w) {
-    uint32_t u[4], s[3];
-    memcpy(s, w->scales, sizeof s);
-    for (size_t i = 0; i < 4; i++)
-        u[i] = (s[i % 2] >> (i < 2 ? 0 : 4) & 0x0f0f0f0f) | (s[2] >> (2 * i) & 0x03030303) << 4;
-    __m128i scales = _mm_sub_epi8(load_i8x16(u), _mm_set1_epi8(32));
-    block256_set_crumbs(b, w->qs);
-    block256_add_bits(b, w->hmask, 2);
-    block256_set_scales(b, scales);
-    b->offsets = _mm256_slli_epi16(_mm256_cvtepi8_epi16(scales), 2); // q stands for q - 4
-    b->d = b->d_offset = _cvtsh_ss(w->d);
-}
-
-INLINE void block256_load_q4_k(struct block256 *b, const struct q4_k *w) {
-    block256_set_nibbles(b, w->qs);
-    block256_set_k_scales(b, w->scales);
-    b->d = _cvtsh_ss(w->d);
-    b->d_offset = _cvtsh_ss(w->dmin);
-}
-
-INLINE void block256_load_q5_k(struct block256 *b, const struct q5_k *w) {
-    block256_set_nibbles(b, w->qs);
-    block256_add_bits(b, w->qh, 4);
-    block256_set_k_scales(b, w->scales);
-    b->d = _cvtsh_ss(w->d);
-    b->d_offset = _cvtsh_ss(w->dmin);
-}
-
-INLINE void block256_load_q6_k(struct block256 *b, const struct q6_k *w) {
-    const __m256i low4 = _mm256_set1_epi8(15), high2 = _mm256_set1_epi8(0x30);
-    for (size_t half = 0; half < 2; half++) {
-        __m256i l0 = load_i8x32(w->ql + 64 * half), l1 = load_i8x32(w->ql + 64 * half + 32);
-        __m256i h = load_i8x32(w->qh + 32 * half);
-        __m256i *q = b->q + 4 * half;
-        q[0] = _mm256_or_si256(_mm256_and_si256(l0, low4), _mm256_and_si256(_mm256_slli_epi16(h, 4), high2));
-        q[1] = _mm256_or_si256(_mm256_and_si256(l1, low4), _mm256_and_si256(_mm256_slli_epi16(h, 2), high2));
-        q[2] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l0, 4), low4), _mm256_and_si256(h, high2));
-        q[3] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l1, 4), low4),
-                               _mm256_and_si256(_mm256_srli_epi16(h, 2), high2));
-    }
-    __m128i scales = load_i8x16(w->scales);
-    block256_set_scales(b, scales);
-    b->offsets = _mm256_slli_epi16(_mm256_cvtepi8_epi16(scales), 5); // q stands for q - 32
-    b->d = b->d_offset = _cvtsh_ss(w->d);
-}
-
-INLINE void block256_load_iq4_xs(struct block256 *b, const struct iq4_xs *w) {
-    for (size_t i = 0; i < 8; i++) {
-        int low = w->scales_l[i / 2] >> (i % 2 * 4) & 15, high = w->scales_h >> (2 * i) & 3;
-        b->scales[i] = _mm256_set1_epi16((short)((low | high << 4) - 32));
-        b->q[i] = load_values(w->qs + 16 * i, quant_iq4_values);
-    }
-    b->d = _cvtsh_ss(w->d);
-}
-
-// The codebook types, at the pace of their plain C.
-INLINE void block256_load_unpacked(struct block256 *b, const uint8_t *w, size_t i, enum tensor_type type) {
-    const struct quant_traits *traits = quant_traits(type);
-    struct quant_block u;
-    traits->unpack(&u, w + i * traits->block_bytes);
-    for (size_t k = 0; k < 8; k++) {
-        b->q[k] = load_i8x32(u.q + 32 * k);
-        b->scales[k] = _mm256_set_m128i(_mm_set1_epi16(u.scales[2 * k + 1]), _mm_set1_epi16(u.scales[2 * k]));
-    }
-    b->d = u.d;
-}
-
-// Block i of a row.
-INLINE void block256_load(struct block256 *b, const void *w, size_t i, enum tensor_type type) {
-    if (type == TENSOR_Q2_K)
-        block256_load_q2_k(b, (const struct q2_k *)w + i);
-    else if (type == TENSOR_Q3_K)
-        block256_load_q3_k(b, (const struct q3_k *)w + i);
-    else if (type == TENSOR_Q4_K)
-        block256_load_q4_k(b, (const struct q4_k *)w + i);
-    else if (type == TENSOR_Q5_K)
-        block256_load_q5_k(b, (const struct q5_k *)w + i);
-    else if (type == TENSOR_Q6_K)
-        block256_load_q6_k(b, (const struct q6_k *)w + i);
-    else if (type == TENSOR_IQ4_XS)
-        block256_load_iq4_xs(b, (const struct iq4_xs *)w + i);
+    store_f16(u->scales[i], p);
+    if (has_m)
+        store_f16(u->m[i], p + 2 * PANEL_OUTS);
+    if (type == TENSOR_Q8_0)
+        for (size_t at = 0; at < GROUP32; at += VI_BYTES)
+            vi_store(q + at, vi_xor(vi_load(qs + at), vi_set1_8(128)));
+    else if (type == TENSOR_IQ4_NL)
+        unpack_values(q, qs, iq4);
     else
-        block256_load_unpacked(b, w, i, type);
+        unpack_nibbles(q, GROUP32 / 2, qs, GROUP32 / 2);
+    if (has_bits)
+        add_sorted_bits(q, bits);
+}
+
+// Scales and mins of Q4_K and Q5_K: groups 0-3 in the low 6 bits of bytes g and g + 4; groups 4-7 have 4 bits
+// of each in byte g + 4, and their top 2 bits above the others'.
+INLINE void unpack_k_scales(struct panel_unpacked *u, const uint8_t *d, const uint8_t *packed) {
+    __m128i mins[8];
+    store_f16(u->d_min, d + 2 * PANEL_OUTS);
+    for (size_t g = 0; g < 4; g++) {
+        __m128i a = load_bytes(packed + g * PANEL_OUTS), b = load_bytes(packed + (g + 4) * PANEL_OUTS);
+        __m128i c = load_bytes(packed + (g + 8) * PANEL_OUTS);
+        store_scales(u->scales[g], d, and_bytes(a, 63));
+        store_scales(u->scales[g + 4], d, _mm_or_si128(and_bytes(c, 15), shift_bytes(a, 2, 0x30)));
+        mins[g] = and_bytes(b, 63);
+        mins[g + 4] = _mm_or_si128(shift_bytes(c, 4, 15), shift_bytes(b, 2, 0x30));
+    }
+    for (size_t i = 0; i < 4; i++)
+        store_mins(u->mins[i], mins[2 * i], mins[2 * i + 1]);
+}
+
+INLINE void unpack_q2_k(struct panel_unpacked *u, const uint8_t *p) {
+    const uint8_t *qs = p + 16 * PANEL_OUTS, *d = p + 80 * PANEL_OUTS;
+    uint8_t *q = &u->q[0][0][0];
+    for (size_t i = 0; i < 8; i++) {
+        __m128i a = load_bytes(p + 2 * i * PANEL_OUTS), b = load_bytes(p + (2 * i + 1) * PANEL_OUTS);
+        store_scales(u->scales[2 * i], d, and_bytes(a, 15));
+        store_scales(u->scales[2 * i + 1], d, and_bytes(b, 15));
+        store_mins(u->mins[i], shift_bytes(a, 4, 15), shift_bytes(b, 4, 15));
+        unpack_crumbs(q + i * GROUP32, qs + i / 4 * GROUP32, (int)(i % 4 * 2));
+    }
+    store_f16(u->d_min, d + 2 * PANEL_OUTS);
+}
+
+INLINE void unpack_q3_k(struct panel_unpacked *u, const uint8_t *p) {
+    const uint8_t *qs = p + 32 * PANEL_OUTS, *scales = p + 96 * PANEL_OUTS, *d = p + 108 * PANEL_OUTS;
+    uint8_t *q = &u->q[0][0][0];
+    for (size_t g = 0; g < 16; g++) {
+        __m128i low = shift_bytes(load_bytes(scales + g % 8 * PANEL_OUTS), g < 8 ? 0 : 4, 15);
+        __m128i high = shift_bytes(load_bytes(scales + (8 + g % 4) * PANEL_OUTS), (int)(g / 4 * 2), 3);
+        __m128i scale = _mm_or_si128(low, _mm_slli_epi16(high, 4));
+        store_scales(u->scales[g], d, _mm_sub_epi8(scale, _mm_set1_epi8(32)));
+    }
+    for (size_t i = 0; i < 8; i++) {
+        unpack_crumbs(q + i * GROUP32, qs + i / 4 * GROUP32, (int)(i % 4 * 2));
+        add_bits(q + i * GROUP32, p, (int)i, 2);
+    }
+}
+
+INLINE void unpack_q4_k(struct panel_unpacked *u, const uint8_t *p) {
+    unpack_k_scales(u, p, p + 4 * PANEL_OUTS);
+    for (size_t i = 0; i < 4; i++)
+        unpack_nibbles(&u->q[16 * i][0][0], GROUP32, p + 16 * PANEL_OUTS + i * GROUP32, GROUP32);
+}
+
+INLINE void unpack_q5_k(struct panel_unpacked *u, const uint8_t *p) {
+    unpack_k_scales(u, p, p + 4 * PANEL_OUTS);
+    for (size_t i = 0; i < 4; i++)
+        unpack_nibbles(&u->q[16 * i][0][0], GROUP32, p + 48 * PANEL_OUTS + i * GROUP32, GROUP32);
+    for (size_t i = 0; i < 8; i++)
+        add_bits(&u->q[8 * i][0][0], p + 16 * PANEL_OUTS, (int)i, 4);
+}
+
+INLINE void unpack_q6_k(struct panel_unpacked *u, const uint8_t *p) {
+    const uint8_t *qh = p + 128 * PANEL_OUTS, *scales = p + 192 * PANEL_OUTS, *d = p + 208 * PANEL_OUTS;
+    for (size_t half = 0; half < 2; half++) {
+        uint8_t *q = &u->q[32 * half][0][0];
+        unpack_nibbles(q, 2 * GROUP32, p + 2 * half * GROUP32, 2 * GROUP32);
+        for (size_t i = 0; i < GROUP32; i += VI_BYTES) {
+            vi h = vi_load(qh + half * GROUP32 + i), high2 = vi_set1_8(0x30);
+            for (size_t run = 0; run < 4; run++) {
+                vi moved = run < 2 ? vi_shl(h, run == 0 ? 4 : 2) : vi_shr(h, run == 2 ? 0 : 2);
+                uint8_t *to = q + run * GROUP32 + i;
+                vi_store(to, vi_or(vi_load(to), vi_and(moved, high2)));
+            }
+        }
+    }
+    for (size_t g = 0; g < 16; g++)
+        store_scales(u->scales[g], d, load_bytes(scales + g * PANEL_OUTS));
+}
+
+INLINE void unpack_iq4_xs(struct panel_unpacked *u, const uint8_t *p) {
+    const uint8_t *high = p + 2 * PANEL_OUTS, *low = p + 4 * PANEL_OUTS, *qs = p + 8 * PANEL_OUTS;
+    static const uint8_t iq4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+    __m128i high0 = load_bytes(high), high1 = load_bytes(high + PANEL_OUTS), three = _mm_set1_epi16(3);
+    for (size_t g = 0; g < 8; g++) {
+        __m128i shift = _mm_cvtsi32_si128((int)(2 * g));
+        __m128i h = _mm_packus_epi16(_mm_and_si128(_mm_srl_epi16(high0, shift), three),
+                                     _mm_and_si128(_mm_srl_epi16(high1, shift), three));
+        __m128i l = shift_bytes(load_bytes(low + g / 2 * PANEL_OUTS), (int)(g % 2 * 4), 15);
+        __m128i scale = _mm_or_si128(l, _mm_slli_epi16(h, 4));
+        store_scales(u->scales[g], p, _mm_sub_epi8(scale, _mm_set1_epi8(32)));
+        unpack_values(&u->q[8 * g][0][0], qs + g * GROUP32 / 2, iq4);
+    }
+}
+
+// The codebook types, at the pace of their plain C: block i of rows of the file. Outputs past n_outs keep what
+// was there: they are not stored.
+INLINE void unpack_rows(struct panel_unpacked *u, const uint8_t *rows, size_t row_bytes, size_t i,
+                        size_t n_outs, enum tensor_type type) {
+    const struct quant_traits *traits = quant_traits(type);
+    for (size_t out = 0; out < n_outs; out++) {
+        struct quant_block b;
+        traits->unpack(&b, rows + out * row_bytes + i * traits->block_bytes);
+        for (size_t k = 0; k < PANEL_N; k++)
+            u->q[k / 4][out][k % 4] = (uint8_t)(b.q[k] + 128);
+        for (size_t g = 0; g < 16; g++)
+            u->scales[g][out] = b.d * b.scales[g];
+    }
 }
 
 #endif

@@ -537,6 +537,10 @@ void gguf_close(struct gguf *g) {
     free(g);
 }
 
+void gguf_forget(const struct gguf *g, const struct tensor *t) {
+    gguf_file_forget(&g->file, t->data, t->size_bytes);
+}
+
 const char *gguf_path(const struct gguf *g) {
     return g->path;
 }

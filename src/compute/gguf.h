@@ -85,4 +85,8 @@ size_t gguf_n_tensors(const struct gguf *g);
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct tensor *gguf_find_tensor(const struct gguf *g, const char *name); // NULL when missing
 
+// Gives back the memory that reading a tensor (or some rows of it) took where the file is mapped: reading it
+// again brings it back.
+void gguf_forget(const struct gguf *g, const struct tensor *t);
+
 #endif

@@ -1,5 +1,5 @@
 // The bytes of a model file: mapped, or read into memory, and locked there where that is asked.
-#define _DEFAULT_SOURCE // MAP_ANONYMOUS
+#define _DEFAULT_SOURCE // MAP_ANONYMOUS, madvise
 #include "compute/gguf_file.h"
 #include "base/log.h"
 #include "compute/gguf.h"
@@ -86,6 +86,7 @@ static bool map_file(struct gguf_file *f, int fd, const char *label, struct err 
     if (data == MAP_FAILED)
         return err_set(err, ERR_IO, "%s: cannot be mapped: %s", label, strerror(errno));
     f->data = data;
+    f->is_mapped = true;
     maps_add(f, label);
     return true;
 }
@@ -142,4 +143,12 @@ void gguf_file_close(struct gguf_file *f) {
     maps_remove(f);
     munmap((void *)(uintptr_t)f->data, f->size_bytes);
     *f = (struct gguf_file){0};
+}
+
+void gguf_file_forget(const struct gguf_file *f, const void *p, size_t size_bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)p + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)p + size_bytes) / page * page;
+    if (f->is_mapped && begin < end)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

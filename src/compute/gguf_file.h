@@ -12,11 +12,15 @@
 struct gguf_file {
     const uint8_t *data; // NULL: none
     size_t size_bytes;
+    bool is_mapped; // else read into memory
 };
 
 // `label` names the file in errors. A lock that fails is a warning that names the limit, not an error.
 bool gguf_file_open(struct gguf_file *f, const char *path, const char *label,
                     const struct load_options *options, struct err *err);
 void gguf_file_close(struct gguf_file *f);
+
+// The whole pages of these bytes of this or another file opened alike need not stay in memory.
+void gguf_file_forget(const struct gguf_file *f, const void *p, size_t size_bytes);
 
 #endif

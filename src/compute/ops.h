@@ -21,6 +21,7 @@ struct weight; // a matrix [n_out, n_in] in a layout of the backend's own
 
 enum weight_rows {
     WEIGHT_ROWS_ANY,   // language model: rows come in any number and must not see each other
+    WEIGHT_ROWS_NONE,  // only looked up by get_rows
     WEIGHT_ROWS_FIXED, // vision: the shape is always the same, so a BLAS may round as it likes
 };
 
@@ -81,6 +82,7 @@ struct ops {
 
     // Returns new weight for a tensor [n_out, n_in] (further dimensions are folded into n_in when they are
     // inner, as in a patch embedding: n_in = product of all ne but the last). Borrows t->data until released.
+    // A weight belongs to the backend that made it. Not in the token loop: the weight may be copied.
     struct weight *(*weight_create)(struct ops *o, const struct tensor *t, enum weight_rows rows,
                                     struct err *err);
     void (*weight_release)(struct ops *o, struct weight *w); // NULL is legal

@@ -48,6 +48,16 @@ static inline float quant_e8m0_half(uint8_t e) {
     X(IQ1_M, iq1_m, 256, "iq1_m")
 // clang-format on
 
+// Constants after inlining, where quant_traits is not.
+#define QUANT_BLOCK_N(id, name, n, label)     type == TENSOR_##id ? n:
+#define QUANT_BLOCK_BYTES(id, name, n, label) type == TENSOR_##id ? sizeof(struct name):
+static inline size_t quant_block_n(enum tensor_type type) {
+    return QUANT_BLOCK_TYPES(QUANT_BLOCK_N) 1;
+}
+static inline size_t quant_block_bytes(enum tensor_type type) {
+    return QUANT_BLOCK_TYPES(QUANT_BLOCK_BYTES) 1;
+}
+
 // Hidden, so that position-independent code may inline them.
 #define QUANT_DECLARE(type, name, block_n, label)                                                            \
     __attribute__((visibility("hidden"))) void quant_##name##_unpack(struct quant_block *b, const void *w);  \

@@ -149,21 +149,23 @@ static void test_shape(struct ops *ref, struct ops *const *threads, const struct
     check_limit("against the exact sum", ref, &t, MAX_COUNT, MAX_COUNT, want, exact, c->exact_limit);
     for (size_t i = 0; i < 3; i++) { // 1, 2 and 3 threads
         struct ops *o = threads[i];
+        struct weight *own = weight_of(o, &t, WEIGHT_ROWS_ANY);
         for (size_t n = 0; n < N_COUNTS; n++) {
             size_t n_rows = counts[n];
             memset(y, 0xff, size);
-            o->matmul(o, y, w, bias, x, n_rows, false);
+            o->matmul(o, y, own, bias, x, n_rows, false);
             check_limit("against ref", o, &t, n_rows, MAX_COUNT, y, want, c->ref_limit);
             if (n == 0 && i == 0)
                 for (size_t r = 0; r < MAX_COUNT; r++)
-                    o->matmul(o, one + r * n_out, w, bias, x + r * n_in, 1, false);
+                    o->matmul(o, one + r * n_out, own, bias, x + r * n_in, 1, false);
             CHECK(memcmp(y, one, n_rows * n_out * sizeof(float)) == 0);
         }
         // A residual: y + (x w^T + bias).
         memcpy(y, x, n_out < n_in ? n_out * sizeof(float) : 0);
-        o->matmul(o, y, w, bias, x, 1, true);
+        o->matmul(o, y, own, bias, x, 1, true);
         for (size_t k = 0; k < n_out && n_out < n_in; k++)
             CHECK(y[k] == x[k] + one[k]);
+        o->weight_release(o, own);
     }
     ref->weight_release(ref, w);
     free((void *)t.data);
@@ -190,14 +192,15 @@ static void test_large(const char *isa) {
     for (size_t i = 0; one && i < N_TYPES; i++) {
         enum { N_IN = 256, N_OUT = 301, N_ROWS = 70 };
         struct tensor t = random_weight(types[i].type, N_IN, N_OUT);
-        struct weight *w = weight_of(one, &t, WEIGHT_ROWS_ANY);
+        struct weight *w = weight_of(one, &t, WEIGHT_ROWS_ANY), *w3 = weight_of(three, &t, WEIGHT_ROWS_ANY);
         float *x = random_floats(N_ROWS * N_IN), *bias = random_floats(N_OUT);
         float *a = random_floats(N_ROWS * N_OUT), *b = random_floats(N_ROWS * N_OUT);
         for (size_t r = 0; r < N_ROWS; r++)
             one->matmul(one, a + r * N_OUT, w, bias, x + r * N_IN, 1, false);
-        three->matmul(three, b, w, bias, x, N_ROWS, false);
+        three->matmul(three, b, w3, bias, x, N_ROWS, false);
         CHECK(memcmp(a, b, N_ROWS * N_OUT * sizeof(float)) == 0);
         one->weight_release(one, w);
+        three->weight_release(three, w3);
         free((void *)t.data);
         free(x);
         free(bias);
@@ -228,7 +231,9 @@ static void test_fixed(struct ops *ref, const char *isa) {
         for (size_t k = 0; k < n; k++)
             want[k] += start[k];
         one->matmul(one, a, w, bias, x, N_ROWS, true);
-        three->matmul(three, b, w, bias, x, N_ROWS, true);
+        struct weight *w3 = weight_of(three, &t, WEIGHT_ROWS_FIXED);
+        three->matmul(three, b, w3, bias, x, N_ROWS, true);
+        three->weight_release(three, w3);
         check_limit("of fixed rows", one, &t, N_ROWS, N_ROWS, a, want,
                     fixed_types[i] == TENSOR_Q8_0 ? 1e-4 : 1e-10);
         CHECK(memcmp(a, b, n * sizeof *a) == 0);
@@ -266,11 +271,13 @@ static void test_extremes(struct ops *ref, const char *isa) {
             for (int sign = -1; sign <= 1; sign += 2) {
                 for (size_t k = 0; k < N_IN; k++)
                     x[k] = (float)sign * 3;
-                struct weight *w = weight_of(o, &t, WEIGHT_ROWS_ANY);
+                struct weight *w = weight_of(o, &t, WEIGHT_ROWS_ANY),
+                              *w_ref = weight_of(ref, &t, WEIGHT_ROWS_ANY);
                 o->matmul(o, &got, w, NULL, x, 1, false);
-                ref->matmul(ref, &want, w, NULL, x, 1, false);
+                ref->matmul(ref, &want, w_ref, NULL, x, 1, false);
                 CHECK_NEAR(got, want, 1e-5 * fabs(want));
                 o->weight_release(o, w);
+                ref->weight_release(ref, w_ref);
             }
         }
         free(data);

@@ -4,8 +4,6 @@
 #include "compute/gguf.h"
 #include "compute/quant.h"
 
-#include <unistd.h>
-
 static uint32_t f32_bits(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -97,16 +95,9 @@ static void test_traits(void) {
 // Against the values beside the model. Those of most types lie in the folder beside the repository.
 static void test_golden(const char *type) {
     char path[128];
-    const char *root = "tests/golden/text";
-    snprintf(path, sizeof path, "%s/tiny-%s/case.json", root, type);
-    if (access(path, R_OK) != 0) {
-        root = "../shared/golden/text";
-        snprintf(path, sizeof path, "%s/tiny-%s/case.json", root, type);
-    }
-    if (access(path, R_OK) != 0) {
-        printf("%s: no golden values here\n", type);
+    const char *root = check_text_cases(type);
+    if (!root)
         return;
-    }
     snprintf(path, sizeof path, "%s/tiny-%s/model.gguf", root, type);
     struct err err = {0};
     struct gguf *g = gguf_open(path, &err);

@@ -1,0 +1,123 @@
+// Repacking of weights into panels, one description a type.
+#define _DEFAULT_SOURCE // madvise, MAP_ANONYMOUS
+#include "compute/cpu_panels.h"
+#include "compute/quant_blocks.h"
+
+#include <assert.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+const struct panel_type *panel_type(enum tensor_type type) {
+    static const struct panel_type types[TENSOR_TYPES] = {
+        [TENSOR_Q8_0] = {2, {{2, 2}, {32, 4}}, 0},
+        [TENSOR_Q4_0] = {2, {{2, 2}, {16, 4}}, 0},
+        [TENSOR_Q4_1] = {2, {{4, 2}, {16, 4}}, 0},
+        [TENSOR_Q5_0] = {3, {{2, 2}, {4, 4}, {16, 4}}, 2},
+        [TENSOR_Q5_1] = {3, {{4, 2}, {4, 4}, {16, 4}}, 4},
+        [TENSOR_IQ4_NL] = {2, {{2, 2}, {16, 4}}, 0},
+        [TENSOR_MXFP4] = {2, {{1, 1}, {16, 4}}, 0},
+        [TENSOR_Q2_K] = {3, {{16, 1}, {64, 4}, {4, 2}}, 0},
+        [TENSOR_Q3_K] = {3, {{96, 4}, {12, 1}, {2, 2}}, 0},
+        [TENSOR_Q4_K] = {3, {{4, 2}, {12, 1}, {128, 4}}, 0},
+        [TENSOR_Q5_K] = {3, {{4, 2}, {12, 1}, {160, 4}}, 0},
+        [TENSOR_Q6_K] = {3, {{192, 4}, {16, 1}, {2, 2}}, 0},
+        [TENSOR_IQ4_XS] = {3, {{4, 2}, {4, 1}, {128, 4}}, 0},
+    };
+    size_t id = (size_t)type;
+    return id < TENSOR_TYPES && types[id].n_fields ? &types[id] : NULL;
+}
+
+// Bit i of 32 to bit i / 4 of byte i % 4: where the vector of inputs 4 j .. 4 j + 3 finds them by one shift.
+static void sort_bits(uint8_t bits[4]) {
+    uint8_t sorted[4] = {0};
+    for (size_t i = 0; i < 32; i++)
+        sorted[i % 4] = (uint8_t)(sorted[i % 4] | (bits[i / 8] >> (i % 8) & 1) << (i / 4));
+    memcpy(bits, sorted, sizeof sorted);
+}
+
+// Field [16, size] to [size / unit, 16, unit].
+static inline __attribute__((always_inline)) void interleave(uint8_t *to, const uint8_t *from,
+                                                             size_t from_stride, size_t size,
+                                                             const size_t unit) {
+    for (size_t out = 0; out < PANEL_OUTS; out++)
+        for (size_t at = 0; at < size; at += unit)
+            memcpy(to + at * PANEL_OUTS + out * unit, from + out * from_stride + at, unit);
+}
+
+static void pack_block(uint8_t *to, const struct panel_type *p, const uint8_t *from, size_t block_bytes) {
+    size_t at = 0;
+    for (size_t f = 0; f < p->n_fields; f++) {
+        size_t size = p->fields[f].size_bytes, unit = p->fields[f].unit_bytes;
+        uint8_t *field = to + at * PANEL_OUTS;
+        if (unit == 4)
+            interleave(field, from + at, block_bytes, size, 4);
+        else if (unit == 2)
+            interleave(field, from + at, block_bytes, size, 2);
+        else
+            interleave(field, from + at, block_bytes, size, 1);
+        at += size;
+    }
+    assert(at == block_bytes);
+}
+
+void panel_pack(uint8_t *panel, const struct panel_type *p, enum tensor_type type, const uint8_t *rows,
+                size_t row_bytes, size_t n_outs) {
+    enum { BLOCK_BYTES_MAX = sizeof(struct q6_k) };
+    size_t block_bytes = quant_traits(type)->block_bytes;
+    uint8_t blocks[PANEL_OUTS * BLOCK_BYTES_MAX] = {0};
+    for (size_t at = 0; at < row_bytes; at += block_bytes) {
+        for (size_t out = 0; out < n_outs; out++) {
+            uint8_t *block = blocks + out * block_bytes;
+            memcpy(block, rows + out * row_bytes + at, block_bytes);
+            if (p->bits_at)
+                sort_bits(block + p->bits_at);
+        }
+        pack_block(panel + at * PANEL_OUTS, p, blocks, block_bytes);
+    }
+}
+
+void act_set_sums(struct act_block *a, const struct panel_kind *kind, size_t n) {
+    size_t group = kind->group;
+    for (size_t g = 0; g < n / group; g++) {
+        int sum = 0;
+        for (size_t i = 0; i < group; i++)
+            sum += a->qs[g * group + i];
+        a->group_sums[g] = (int16_t)sum;
+        if (kind->mins == PANEL_MINS_F32)
+            a->sums[g] = a->d[g] * (float)sum;
+        else
+            a->start[g] = -kind->offset * sum;
+    }
+}
+
+size_t panel_scratch_bytes(size_t n_rows) {
+    return sizeof(struct panel_scratch) + n_rows * PANELS_TOGETHER * PANEL_OUTS * sizeof(float);
+}
+
+enum { HUGE_PAGE = 2 << 20 };
+
+static size_t whole_pages(size_t size_bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (size_bytes + page - 1) / page * page;
+}
+
+// Huge pages need an address that is a multiple of theirs; what lies outside is given back.
+void *panels_map(size_t size_bytes) {
+    size_t size = whole_pages(size_bytes);
+    if (size > SIZE_MAX / 2)
+        return NULL;
+    uint8_t *base = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    size_t before = (HUGE_PAGE - (uintptr_t)base % HUGE_PAGE) % HUGE_PAGE;
+    if (before)
+        munmap(base, before);
+    munmap(base + before + size, HUGE_PAGE - before);
+    madvise(base + before, size, MADV_HUGEPAGE); // a wish: without it only speed differs
+    return base + before;
+}
+
+void panels_unmap(void *p, size_t size_bytes) {
+    if (p)
+        munmap(p, whole_pages(size_bytes));
+}

@@ -1,0 +1,137 @@
+// Quantised weights as the vector kernels want them, and the 8-bit rows that they are multiplied with.
+//
+// A panel is 16 outputs, interleaved: what the file has as fields of a block of one output lies here field by
+// field for 16 outputs, unit by unit (a scale of 1 or 2 bytes, 4 bytes of quants), so that one vector load
+// takes the same unit of 16 outputs. A panel's block has the bytes of 16 blocks of the file: interleaving
+// changes the place of bits, never a value.
+#ifndef COMPUTE_CPU_PANELS_H
+#define COMPUTE_CPU_PANELS_H
+
+#include "compute/tensor.h"
+
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PANEL_OUTS = 16,
+    PANEL_N = 256,       // inputs that are unpacked at a time
+    PANELS_TOGETHER = 3, // that many rows pass at a time
+    PANEL_FIELDS_MAX = 4,
+};
+
+// Up to 256 activations of a row, x = d qs.
+struct act_block {
+    float d[8]; // of each 32; all the same for types with blocks of 256
+    int8_t qs[PANEL_N];
+    union {
+        int32_t start[16]; // of each group: -offset times its sum of qs
+        float sums[8];     // of each 32: d times its sum of qs (PANEL_MINS_F32)
+    };
+    int16_t group_sums[16]; // of qs, in groups of the type's size (PANEL_MINS_I16)
+};
+
+enum panel_mins {
+    PANEL_MINS_NONE,
+    PANEL_MINS_F32, // w = d q + m, a float m for each 32
+    PANEL_MINS_I16, // w = d scale q - dmin min, an integer min for each group
+};
+
+// What kernels must know of a type at compile time.
+struct panel_kind {
+    bool fine_rows; // activations have a d for each 32, else for each 256
+    size_t group;   // inputs that share a scale: 16 or 32
+    enum panel_mins mins;
+    int offset; // of unpacked quants: u8 = q + offset, up to 128
+};
+
+// Constant after inlining, so that kernels have no branches for it.
+static inline struct panel_kind panel_kind(enum tensor_type type) {
+    switch (type) {
+    case TENSOR_Q8_0:
+    case TENSOR_IQ4_NL:
+    case TENSOR_MXFP4:
+        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 128};
+    case TENSOR_Q4_0:
+        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 8};
+    case TENSOR_Q5_0:
+        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 16};
+    case TENSOR_Q4_1:
+    case TENSOR_Q5_1:
+        return (struct panel_kind){true, 32, PANEL_MINS_F32, 0};
+    case TENSOR_Q4_K:
+    case TENSOR_Q5_K:
+        return (struct panel_kind){false, 32, PANEL_MINS_I16, 0};
+    case TENSOR_Q2_K:
+        return (struct panel_kind){false, 16, PANEL_MINS_I16, 0};
+    case TENSOR_Q3_K:
+        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 4};
+    case TENSOR_Q6_K:
+        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 32};
+    case TENSOR_IQ4_XS:
+        return (struct panel_kind){false, 32, PANEL_MINS_NONE, 128};
+    default: // the codebook types
+        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 128};
+    }
+}
+
+// A type's layout. Fields cover its block in order.
+struct panel_type {
+    size_t n_fields;
+    struct {
+        uint8_t size_bytes, unit_bytes; // of one output
+    } fields[PANEL_FIELDS_MAX];
+    uint8_t bits_at; // byte of 32 single bits that are sorted by input % 4, 0 = none
+};
+
+// NULL for types that are not interleaved: their panels are 16 rows of the file.
+const struct panel_type *panel_type(enum tensor_type type);
+
+// One panel from n_outs <= 16 rows of a file; the outputs past them are zero bytes.
+void panel_pack(uint8_t *panel, const struct panel_type *p, enum tensor_type type, const uint8_t *rows,
+                size_t row_bytes, size_t n_outs);
+
+// Panels of 256 inputs as integers.
+struct panel_unpacked {
+    alignas(64) uint8_t q[PANEL_N / 4][PANEL_OUTS][4];
+    float scales[16][PANEL_OUTS]; // of each group
+    union {
+        float m[8][PANEL_OUTS];
+        int16_t mins[8][PANEL_OUTS][2]; // of each pair of groups
+    };
+    float d_min[PANEL_OUTS];
+};
+
+// y[n_rows, n_out] = x w^T + bias[n_out], or added to y, for the outputs of some panels.
+struct panel_product {
+    float *y;                  // rows y_stride floats apart
+    const uint8_t *w;          // panels, panel_bytes apart
+    const struct act_block *x; // [blocks of a row, x_stride]: block i of row r at i * x_stride + r
+    size_t y_stride, panel_bytes, x_stride;
+    size_t n_rows, n_out, n_in;
+    const float *bias; // NULL = none
+    bool add;
+    void *scratch; // panel_scratch_bytes(n_rows), 64-byte aligned
+};
+
+struct panel_scratch {
+    struct panel_unpacked panels[PANELS_TOGETHER];
+    float totals[]; // [n_rows, PANELS_TOGETHER, PANEL_OUTS]
+};
+
+size_t panel_scratch_bytes(size_t n_rows);
+
+// Blocks of a row of n values.
+static inline size_t act_n_blocks(size_t n) {
+    return n / PANEL_N + (n % PANEL_N != 0);
+}
+
+// The sums of a block whose d and qs are set.
+void act_set_sums(struct act_block *a, const struct panel_kind *kind, size_t n);
+
+// Memory of whole pages, huge ones where the system gives them; NULL when there is none.
+void *panels_map(size_t size_bytes);
+void panels_unmap(void *p, size_t size_bytes);
+
+#endif
