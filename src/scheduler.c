@@ -277,12 +277,22 @@ static bool job_is_running(const struct job *j, enum job_state state) {
 }
 
 // Encodes for at most budget_ms, at least one layer, of the oldest picture under way; stops early on a cancel.
-// One picture at a time: who needs the same one comes later and finds it done.
+// One picture at a time, the one begun first of all: who needs the same one comes later and finds it done.
+static struct job *scheduler_encoding(const struct scheduler *s) {
+    struct job *first = NULL;
+    for (size_t i = 0; i < s->n_run; i++) {
+        struct job *j = s->run[i];
+        if (!job_is_running(j, JOB_ENCODING))
+            continue;
+        if (j->encode)
+            return j;
+        first = first ? first : j;
+    }
+    return first;
+}
+
 static void scheduler_encode(struct scheduler *s, double budget_ms) {
-    struct job *j = NULL;
-    for (size_t i = 0; i < s->n_run && !j; i++)
-        if (job_is_running(s->run[i], JOB_ENCODING))
-            j = s->run[i];
+    struct job *j = scheduler_encoding(s);
     if (!j)
         return;
     double start = clock_ms(), last = start, longest_ms = 0; // of a layer
