@@ -8,16 +8,19 @@
 // Gimelshein 2018; blocked as in FlashAttention, Dao et al. 2022). So no matrix of scores is ever stored,
 // and a query's value depends on nothing but itself and its keys.
 //
-// The queries of all heads that share a kv head are worked together, so that a block of keys is read (and
-// converted from f16) once for all of them: item i of a kv head is row i / group, head kv_head group + i %
-// group.
+// The queries of all heads that share a kv head are worked together, so that a block of keys is read,
+// converted from f16 and turned once for all of them: item i of a kv head is row i / group, head
+// kv_head group + i % group. Of a block only those items are worked that see some of it, which are neighbours,
+// since what an item sees ends (and with a window begins) no earlier than what the item before it sees.
 #include "compute/cpu_backend.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-enum { ATTN_ITEMS = 32 }; // queries worked together
+enum {
+    ATTN_ITEMS = 240, // queries worked together at most
+};
 
 struct attn_job {
     const struct cpu_kernels *k;
@@ -30,50 +33,81 @@ struct attn_job {
 struct attn_items {
     const struct attn_part *part;
     size_t kv_head;
-    size_t first, n; // items first .. first + n - 1
+    size_t first, n;                           // items first .. first + n - 1
+    size_t begin[ATTN_ITEMS], end[ATTN_ITEMS]; // keys that each sees
 };
 
-// Scratch of one thread.
+// Scratch of one thread. pad: head_dim up to a multiple of ATTN_PAD.
 struct attn_memory {
-    float *q;      // [ATTN_ITEMS, head_dim], scaled
-    float *acc;    // [ATTN_ITEMS, head_dim]
-    float *scores; // [ATTN_ITEMS, ATTN_KEYS]
-    float *k, *v;  // [ATTN_KEYS, head_dim], where they must be converted
+    float *q;                 // [ATTN_ITEMS, head_dim], scaled
+    float *acc;               // [ATTN_ITEMS, pad]
+    float *max, *sum, *decay; // [ATTN_ITEMS] see struct attn_softmax
+    float *scores;            // [ATTN_ROWS_MAX, ATTN_KEYS]
+    float *kt;                // [head_dim, ATTN_KEYS]
+    float *v;                 // [ATTN_KEYS, pad]
 };
 
 static size_t size_min(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+static size_t pad_up(size_t head_dim) {
+    return (head_dim + ATTN_PAD - 1) / ATTN_PAD * ATTN_PAD;
+}
+
 static size_t attn_memory_size(size_t head_dim) {
-    return ((2 * ATTN_ITEMS + 2 * ATTN_KEYS) * head_dim + ATTN_ITEMS * ATTN_KEYS) * sizeof(float);
+    size_t pad = pad_up(head_dim);
+    return ((ATTN_ITEMS + ATTN_KEYS) * 2 * pad + ATTN_ROWS_MAX * ATTN_KEYS + 3 * ATTN_ITEMS) * sizeof(float);
 }
 
 static struct attn_memory attn_memory_split(float *p, size_t head_dim) {
+    size_t pad = pad_up(head_dim);
     struct attn_memory m;
     m.scores = p;
-    m.q = m.scores + ATTN_ITEMS * ATTN_KEYS;
-    m.acc = m.q + ATTN_ITEMS * head_dim;
-    m.k = m.acc + ATTN_ITEMS * head_dim;
-    m.v = m.k + ATTN_KEYS * head_dim;
+    m.q = m.scores + ATTN_ROWS_MAX * ATTN_KEYS;
+    m.acc = m.q + ATTN_ITEMS * pad;
+    m.kt = m.acc + ATTN_ITEMS * pad;
+    m.v = m.kt + ATTN_KEYS * pad;
+    m.max = m.v + ATTN_KEYS * pad;
+    m.sum = m.max + ATTN_ITEMS;
+    m.decay = m.sum + ATTN_ITEMS;
     return m;
 }
 
-static size_t part_n_chunks(const struct attn_job *j, const struct attn_part *part) {
-    size_t per_head = (part->n_rows * j->group + ATTN_ITEMS - 1) / ATTN_ITEMS;
-    return per_head * j->a->n_head_kv;
+static size_t part_chunks_a_head(const struct attn_job *j, const struct attn_part *part) {
+    return (part->n_rows * j->group + ATTN_ITEMS - 1) / ATTN_ITEMS;
 }
 
-static struct attn_items attn_items_of(const struct attn_job *j, size_t chunk) {
+static size_t part_n_chunks(const struct attn_job *j, const struct attn_part *part) {
+    return part_chunks_a_head(j, part) * j->a->n_head_kv;
+}
+
+// Rows that see each other both ways do so beyond the window.
+static void set_item_keys(const struct attn_job *j, struct attn_items *it) {
+    const struct attn_part *p = it->part;
+    size_t n_before = p->n_keys - p->n_rows, window = j->a->window;
+    for (size_t i = 0; i < it->n; i++) {
+        size_t end = n_before + (it->first + i) / j->group + 1;
+        it->begin[i] = window && end > window ? end - window : 0;
+        it->end[i] = end;
+        if (!p->causal) {
+            it->begin[i] = window ? size_min(it->begin[i], n_before) : 0;
+            it->end[i] = p->n_keys;
+        }
+    }
+}
+
+static void find_items(const struct attn_job *j, struct attn_items *it, size_t chunk) {
     const struct attn_part *part = j->a->parts;
     for (; chunk >= part_n_chunks(j, part); part++)
         chunk -= part_n_chunks(j, part);
-    size_t n_items = part->n_rows * j->group;
-    size_t per_head = part_n_chunks(j, part) / j->a->n_head_kv;
-    struct attn_items it = {
-        .part = part, .kv_head = chunk / per_head, .first = chunk % per_head * ATTN_ITEMS};
-    it.n = size_min(ATTN_ITEMS, n_items - it.first);
-    return it;
+    size_t n_items = part->n_rows * j->group, per_head = part_chunks_a_head(j, part);
+    size_t share = (n_items + per_head * ATTN_ROWS_MAX - 1) / (per_head * ATTN_ROWS_MAX) * ATTN_ROWS_MAX;
+    it->part = part;
+    it->kv_head = chunk / per_head;
+    it->first = size_min(chunk % per_head * share, n_items);
+    it->n = size_min(share, n_items - it->first);
+    set_item_keys(j, it);
 }
 
 static size_t item_offset(const struct attn_job *j, const struct attn_items *it, size_t i, size_t stride) {
@@ -81,96 +115,95 @@ static size_t item_offset(const struct attn_job *j, const struct attn_items *it,
     return item / j->group * stride + (it->kv_head * j->group + item % j->group) * j->a->head_dim;
 }
 
-// Keys that item i sees.
-static size_t item_n_keys(const struct attn_job *j, const struct attn_items *it, size_t i) {
-    const struct attn_part *p = it->part;
-    return p->causal ? p->n_keys - p->n_rows + (it->first + i) / j->group + 1 : p->n_keys;
-}
-
-// The first key that item i sees. Rows that see each other both ways do so beyond the window.
-static size_t item_first_key(const struct attn_job *j, const struct attn_items *it, size_t i) {
-    const struct attn_part *p = it->part;
-    size_t n_before = p->n_keys - p->n_rows, own = n_before + (it->first + i) / j->group,
-           window = j->a->window;
-    if (!window)
-        return 0;
-    size_t first = own + 1 > window ? own + 1 - window : 0;
-    return p->causal ? first : size_min(first, n_before);
-}
-
-// Rows first .. first + n - 1 of k or v of one head as f32; *stride tells how far apart.
-static const float *kv_rows(const struct attn_job *j, const struct attn_items *it, const void *kv,
-                            size_t first, size_t n, float *memory, size_t *stride) {
-    size_t head_dim = j->a->head_dim, kv_stride = it->part->kv_stride;
-    size_t at = first * kv_stride + it->kv_head * head_dim;
+// The keys of a block turned, and its values as f32, both of one head.
+static void read_block(const struct attn_job *j, const struct attn_items *it, const struct attn_memory *m,
+                       size_t first, size_t n) {
+    size_t head_dim = j->a->head_dim, stride = it->part->kv_stride, pad = pad_up(head_dim);
+    size_t at = first * stride + it->kv_head * head_dim;
     if (j->a->kv_type == TENSOR_F32) {
-        *stride = kv_stride;
-        return (const float *)kv + at;
+        j->k->attn_keys(m->kt, (const float *)it->part->k + at, TENSOR_F32, stride, n, head_dim);
+        for (size_t i = 0; i < n; i++)
+            memcpy(m->v + i * pad, (const float *)it->part->v + at + i * stride, head_dim * sizeof *m->v);
+        return;
     }
+    j->k->attn_keys(m->kt, (const uint16_t *)it->part->k + at, TENSOR_F16, stride, n, head_dim);
     for (size_t i = 0; i < n; i++)
-        j->k->f16_to_f32(memory + i * head_dim, (const uint16_t *)kv + at + i * kv_stride, head_dim);
-    *stride = head_dim;
-    return memory;
+        j->k->f16_to_f32(m->v + i * pad, (const uint16_t *)it->part->v + at + i * stride, head_dim);
+}
+
+// Asks for keys and values of the next block while this one is worked.
+static void prefetch_keys(const struct attn_job *j, const struct attn_items *it, size_t first, size_t end) {
+    enum { LINE = 64 };
+    size_t value = j->a->kv_type == TENSOR_F32 ? sizeof(float) : sizeof(uint16_t);
+    size_t stride = it->part->kv_stride * value, size = j->a->head_dim * value;
+    size_t at = first * stride + it->kv_head * size;
+    for (size_t key = first; key < size_min(end, it->part->n_keys); key++, at += stride)
+        for (size_t line = 0; line < size; line += LINE) {
+            __builtin_prefetch((const char *)it->part->k + at + line);
+            __builtin_prefetch((const char *)it->part->v + at + line);
+        }
 }
 
 static void attn_block(const struct attn_job *j, const struct attn_items *it, const struct attn_memory *m,
-                       struct softmax_row *rows, size_t first_key, size_t n_keys) {
-    size_t head_dim = j->a->head_dim, k_stride, v_stride;
-    const float *k = kv_rows(j, it, it->part->k, first_key, n_keys, m->k, &k_stride);
-    struct dot d = {.y = m->scores,
-                    .w = (const uint8_t *)k,
-                    .x = (const uint8_t *)m->q,
-                    .y_stride = ATTN_KEYS,
-                    .w_stride = k_stride * sizeof(float),
-                    .x_stride = head_dim * sizeof(float),
-                    .n_rows = it->n,
-                    .n_out = n_keys,
-                    .n_in = head_dim};
-    j->k->dot[TENSOR_F32](&d);
-
-    float decay[ATTN_ITEMS], cap = j->a->soft_cap;
-    for (size_t i = 0; i < it->n; i++) {
-        float *s = m->scores + i * ATTN_KEYS;
-        size_t limit = item_n_keys(j, it, i), first = item_first_key(j, it, i);
-        if (limit > first_key && first < first_key + n_keys) {
-            for (size_t key = 0; cap > 0 && key < n_keys; key++)
-                s[key] = cap * tanhf(s[key] / cap);
-            for (size_t key = 0; key + first_key < first; key++)
-                s[key] = -INFINITY; // in front of the window
-            decay[i] = j->k->softmax_block(s, size_min(limit - first_key, n_keys), &rows[i]);
-        } else { // another row of this chunk sees this block, this one does not
-            memset(s, 0, ATTN_KEYS * sizeof *s);
-            decay[i] = 1;
-        }
+                       size_t first_key, size_t n_keys) {
+    size_t begin = 0, end = it->n, head_dim = j->a->head_dim, pad = pad_up(head_dim);
+    while (begin < end && it->end[begin] <= first_key)
+        begin++;
+    while (begin < end && it->begin[end - 1] >= first_key + n_keys)
+        end--;
+    if (begin == end)
+        return;
+    read_block(j, it, m, first_key, n_keys);
+    size_t next = first_key + n_keys, n_next = ATTN_KEYS * ATTN_ROWS_MAX / (end - begin) + 1;
+    for (size_t item = begin, n; item < end; item += n, next += n_next) {
+        n = size_min(ATTN_ROWS_MAX, end - item);
+        prefetch_keys(j, it, next, size_min(next + n_next, first_key + n_keys + ATTN_KEYS));
+        struct attn_scores scores = {m->scores, m->q + item * head_dim, m->kt, n, n_keys, head_dim};
+        struct attn_softmax softmax = {
+            .s = m->scores,
+            .begin = it->begin + item,
+            .end = it->end + item,
+            .first_key = first_key,
+            .max = m->max + item,
+            .sum = m->sum + item,
+            .decay = m->decay,
+            .n_rows = n,
+            .soft_cap = j->a->soft_cap,
+        };
+        struct attn_values values = {m->acc + item * pad, m->decay, m->scores, m->v, n, n_keys, pad};
+        j->k->attn_scores(&scores);
+        j->k->attn_softmax(&softmax);
+        j->k->attn_values(&values);
     }
-    const float *v = kv_rows(j, it, it->part->v, first_key, n_keys, m->v, &v_stride);
-    struct attn_values values = {m->acc, decay, m->scores, v, ATTN_KEYS, v_stride, it->n, n_keys, head_dim};
-    j->k->attn_values(&values);
 }
 
 static void attn_chunk(void *ctx, size_t chunk, size_t thread) {
     const struct attn_job *j = ctx;
-    size_t head_dim = j->a->head_dim;
-    struct attn_items it = attn_items_of(j, chunk);
+    struct attn_items it;
+    find_items(j, &it, chunk);
+    if (it.n == 0)
+        return;
+    size_t head_dim = j->a->head_dim, pad = pad_up(head_dim);
     struct attn_memory m = attn_memory_split(j->scratch[thread].data, head_dim);
-    struct softmax_row rows[ATTN_ITEMS];
     for (size_t i = 0; i < it.n; i++) {
         const float *q = it.part->q + item_offset(j, &it, i, it.part->q_stride);
         for (size_t d = 0; d < head_dim; d++)
             m.q[i * head_dim + d] = q[d] * j->a->scale;
-        rows[i] = (struct softmax_row){-INFINITY, 0};
+        m.max[i] = -INFINITY;
+        m.sum[i] = 0;
     }
-    memset(m.acc, 0, it.n * head_dim * sizeof(float));
+    memset(m.acc, 0, it.n * pad * sizeof *m.acc);
+    memset(m.v, 0, ATTN_KEYS * pad * sizeof *m.v); // what is past head_dim stays so
 
-    size_t n_keys = item_n_keys(j, &it, it.n - 1);                        // the last item sees most
-    size_t first_key = item_first_key(j, &it, 0) / ATTN_KEYS * ATTN_KEYS; // the first item sees furthest back
+    size_t n_keys = it.end[it.n - 1];                       // the last item sees most
+    size_t first_key = it.begin[0] / ATTN_KEYS * ATTN_KEYS; // the first item sees furthest back
     for (size_t key = first_key; key < n_keys; key += ATTN_KEYS)
-        attn_block(j, &it, &m, rows, key, size_min(ATTN_KEYS, n_keys - key));
+        attn_block(j, &it, &m, key, size_min(ATTN_KEYS, n_keys - key));
 
     for (size_t i = 0; i < it.n; i++) {
         float *out = it.part->out + item_offset(j, &it, i, it.part->out_stride);
         for (size_t d = 0; d < head_dim; d++)
-            out[d] = m.acc[i * head_dim + d] / rows[i].sum;
+            out[d] = m.acc[i * pad + d] / m.sum[i];
     }
 }
 

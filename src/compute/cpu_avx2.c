@@ -5,7 +5,7 @@
 #include <string.h>
 
 typedef __m256 vf;
-enum { VF_N = 8, DOT_ROWS = 2 };
+enum { VF_N = 8, DOT_ROWS = 2, ATTN_VECTORS = 2 };
 
 #define PRIMITIVE static inline __attribute__((always_inline))
 
@@ -96,8 +96,36 @@ PRIMITIVE float vf_max_of(vf v) {
     m = _mm_max_ps(m, _mm_movehl_ps(m, m));
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
 }
+PRIMITIVE vf max_pairs(vf a, vf b) {
+    return _mm256_max_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+}
+PRIMITIVE void vf_max4(float *max, vf a, vf b, vf c, vf d) {
+    vf m = max_pairs(max_pairs(a, c), max_pairs(b, d));
+    _mm_storeu_ps(max, _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1)));
+}
 
-#include "compute/cpu_vector.h"
+// 8 x 8: pairs and fours inside the halves of a vector, then the halves.
+PRIMITIVE void vf_transpose(vf v[VF_N]) {
+    vf t[VF_N];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) { // v[i + c], half h: value 4 h + c of rows i .. i + 3
+            __m256d a = _mm256_castps_pd(t[i + k]), b = _mm256_castps_pd(t[i + 2 + k]);
+            v[i + 2 * k] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+            v[i + 2 * k + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+        }
+    for (int c = 0; c < 4; c++) {
+        t[c] = _mm256_permute2f128_ps(v[c], v[c + 4], 0x20);
+        t[c + 4] = _mm256_permute2f128_ps(v[c], v[c + 4], 0x31);
+    }
+    for (int i = 0; i < 8; i++)
+        v[i] = t[i];
+}
+
+#include "compute/cpu_attn.h"
 
 typedef __m256i vi;
 enum { VI_BYTES = 32, TILE_ROWS = 1 };
@@ -141,8 +169,12 @@ PRIMITIVE vi vi_lookup(vi v, const uint8_t *table) {
 PRIMITIVE vi vi_dot_pairs(vi acc, vi a, vi b) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
 }
-// Sums of pairs of products with w over 128 do not fit 16 bits: its two halves go apart.
-PRIMITIVE vi vi_dot(vi acc, vi w, vi x) {
+// Sums of pairs of products with w over 128 do not fit 16 bits: even and odd bytes go apart.
+PRIMITIVE vi vi_dot(vi acc, vi w, vi x, const bool wide) {
+    if (!wide) {
+        vi pairs = _mm256_maddubs_epi16(w, x);
+        return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    }
     vi even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), odd = _mm256_srai_epi16(x, 8);
     vi low = _mm256_and_si256(w, _mm256_set1_epi16(255)), high = _mm256_srli_epi16(w, 8);
     return vi_dot_pairs(vi_dot_pairs(acc, low, even), high, odd);
@@ -168,5 +200,6 @@ void cpu_kernels_avx2(struct cpu_kernels *k) {
     k->name = "avx2";
     k->blas_core = "Haswell";
     vector_kernels(k);
+    attn_kernels(k);
     panel_kernels(k);
 }

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 
 typedef __m512 vf;
-enum { VF_N = 16, DOT_ROWS = 4 };
+enum { VF_N = 16, DOT_ROWS = 4, ATTN_VECTORS = 4 };
 
 #define PRIMITIVE static inline __attribute__((always_inline))
 
@@ -88,8 +88,46 @@ PRIMITIVE float vf_sum(vf v) {
 PRIMITIVE float vf_max_of(vf v) {
     return _mm512_reduce_max_ps(v);
 }
+PRIMITIVE __m256 vf_fold_max(vf v) {
+    return _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+}
+PRIMITIVE __m256 max_pairs(__m256 a, __m256 b) {
+    return _mm256_max_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+}
+PRIMITIVE void vf_max4(float *max, vf a, vf b, vf c, vf d) {
+    __m256 ac = max_pairs(vf_fold_max(a), vf_fold_max(c)), bd = max_pairs(vf_fold_max(b), vf_fold_max(d));
+    __m256 m = max_pairs(ac, bd);
+    _mm_storeu_ps(max, _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1)));
+}
 
-#include "compute/cpu_vector.h"
+// 16 x 16: pairs and fours inside the quarters of a vector, then the quarters.
+PRIMITIVE void vf_transpose(vf v[VF_N]) {
+    vf t[VF_N];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int k = 0; k < 2; k++) { // v[i + c], quarter q: value 4 q + c of rows i .. i + 3
+            __m512d a = _mm512_castps_pd(t[i + k]), b = _mm512_castps_pd(t[i + 2 + k]);
+            v[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            v[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    for (int c = 0; c < 4; c++) {
+        vf low_even = _mm512_shuffle_f32x4(v[c], v[c + 4], 0x88),
+           low_odd = _mm512_shuffle_f32x4(v[c], v[c + 4], 0xdd);
+        vf high_even = _mm512_shuffle_f32x4(v[c + 8], v[c + 12], 0x88),
+           high_odd = _mm512_shuffle_f32x4(v[c + 8], v[c + 12], 0xdd);
+        t[c] = _mm512_shuffle_f32x4(low_even, high_even, 0x88);
+        t[c + 4] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
+        t[c + 8] = _mm512_shuffle_f32x4(low_even, high_even, 0xdd);
+        t[c + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
+    }
+    for (int i = 0; i < 16; i++)
+        v[i] = t[i];
+}
+
+#include "compute/cpu_attn.h"
 
 typedef __m512i vi;
 enum { VI_BYTES = 64, TILE_ROWS = 4 };
@@ -130,7 +168,8 @@ PRIMITIVE vi vi_lookup(vi v, const uint8_t *table) {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table)),
                                v);
 }
-PRIMITIVE vi vi_dot(vi acc, vi w, vi x) {
+PRIMITIVE vi vi_dot(vi acc, vi w, vi x, bool wide) {
+    (void)wide;
     return _mm512_dpbusd_epi32(acc, w, x);
 }
 PRIMITIVE vi vi_dot_pairs(vi acc, vi a, vi b) {
@@ -157,5 +196,6 @@ void cpu_kernels_avx512(struct cpu_kernels *k) {
     k->name = "avx512";
     k->blas_core = "SkylakeX";
     vector_kernels(k);
+    attn_kernels(k);
     panel_kernels(k);
 }

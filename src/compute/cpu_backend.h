@@ -35,8 +35,10 @@ struct weight {
     enum tensor_type type;
     enum weight_rows rows;
     size_t n_in, n_out;
+    size_t n_stored; // n_in, up to a whole block for weights that were quantised here: the rest is 0
     size_t row_bytes;
-    const uint8_t *data; // [n_out, n_in], borrowed
+    const uint8_t *data; // [n_out, n_stored], borrowed; NULL where there are only panels
+    uint8_t *owned;      // data that was quantised here, NULL = none
     bool by_panels;      // products go through the panel kernels
     uint8_t *panels;     // the same interleaved (cpu_panels.h), NULL = the type is not
     size_t panels_bytes;
@@ -64,6 +66,10 @@ void cpu_route(struct ops *o, const struct experts *e, const float *logits, size
 void cpu_matmul_experts(struct ops *o, float *y, struct weight *const *w, const struct experts *e,
                         const float *x, size_t n_rows, bool each);
 void cpu_mix(struct ops *o, float *y, const struct experts *e, const float *x, size_t n_rows, size_t n);
+
+// cpu_conv.c
+void cpu_conv_rows(struct ops *o, float *y, const float *x, const float *w, const float *b,
+                   const struct grid *grid, size_t n);
 
 // cpu_attention.c
 void cpu_attention(struct ops *o, const struct attn *a);

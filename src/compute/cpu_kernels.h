@@ -13,7 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ATTN_KEYS = 64 }; // keys that attention takes at a time
+enum {
+    ATTN_KEYS = 64,     // keys that attention takes at a time
+    ATTN_ROWS_MAX = 24, // queries of one call
+    ATTN_PAD = 16,      // its rows of values are filled up to a multiple of this many
+};
 
 // y[n_rows, n_out] = x[n_rows, n_in] w[n_out, n_in]^T + bias[n_out], or added to y.
 struct dot {
@@ -26,20 +30,34 @@ struct dot {
     bool add;
 };
 
-// What a row of attention carries from one block of keys to the next.
-struct softmax_row {
-    float max; // of the scores so far; -INFINITY before the first block
-    float sum; // of exp(score - max) so far
+// s[n_rows, ATTN_KEYS] = q[n_rows, head_dim] kt[head_dim, ATTN_KEYS], at least the first n_keys of each row
+struct attn_scores {
+    float *s;
+    const float *q, *kt;
+    size_t n_rows, n_keys, head_dim;
+};
+
+// Turns the scores of a block of keys that begins with first_key into exp(score - max), those that a row does
+// not see into 0. Each row sees at least one.
+struct attn_softmax {
+    float *s;                  // [n_rows, ATTN_KEYS]
+    const size_t *begin, *end; // [n_rows]: of all keys, what each row sees
+    size_t first_key;
+    float *max;   // [n_rows] of a row's scores so far; -INFINITY before the first block
+    float *sum;   // [n_rows] of exp(score - max) so far
+    float *decay; // [n_rows] gets what a row's earlier values must be multiplied by
+    size_t n_rows;
+    float soft_cap; // 0 = off
 };
 
 // acc[n_rows, n] = acc * decay[row] + p[n_rows, n_keys] v[n_keys, n]
 struct attn_values {
-    float *acc; // rows n floats apart
+    float *acc;
     const float *decay;
-    const float *p; // rows p_stride floats apart
-    const float *v; // rows v_stride floats apart
-    size_t p_stride, v_stride;
-    size_t n_rows, n_keys, n;
+    const float *p; // rows ATTN_KEYS floats apart
+    const float *v;
+    size_t n_rows, n_keys;
+    size_t n; // a multiple of ATTN_PAD
 };
 
 struct cpu_kernels {
@@ -61,9 +79,12 @@ struct cpu_kernels {
     void (*activate_mul)(float *y, const float *gate, const float *up, enum act act,
                          size_t n); // y may be either
 
-    // Turns scores s[n_valid] into exp(s - new max) and the rest of s[ATTN_KEYS] into 0, updates r and
-    // returns what the row's earlier sums must be multiplied by. n_valid >= 1.
-    float (*softmax_block)(float *s, size_t n_valid, struct softmax_row *r);
+    // kt[head_dim, ATTN_KEYS] from k[n_keys, head_dim] of type f32 or f16, rows `stride` elements apart; what is
+    // past n_keys up to a whole vector becomes 0, the rest is left.
+    void (*attn_keys)(float *kt, const void *k, enum tensor_type type, size_t stride, size_t n_keys,
+                      size_t head_dim);
+    void (*attn_scores)(const struct attn_scores *a);
+    void (*attn_softmax)(const struct attn_softmax *a);
     void (*attn_values)(const struct attn_values *a);
 };
 

@@ -6,15 +6,19 @@
 // Weights opened with WEIGHT_ROWS_ANY go through the panel kernels (quantised) or the dot kernels: one
 // arithmetic for any number of rows. WEIGHT_ROWS_FIXED goes through OpenBLAS, where there is one, a fixed
 // number of outputs at a time: its rounding follows the shape it is called with, so the shape must not follow
-// the number of threads.
+// the number of threads. WEIGHT_ROWS_INT8 makes q8_0 of floats when a weight is opened.
 #include "base/mem.h"
 #include "compute/cpu_backend.h"
 #include "compute/quant.h"
+#include "compute/quantise.h"
 
 #include <assert.h>
 #include <limits.h>
+#include <math.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     PACK_BYTES = 256 * 1024, // repacked by one chunk
@@ -54,81 +58,27 @@ static void pack_chunk(void *ctx, size_t chunk, size_t thread) {
     }
 }
 
-// Makes w's panels, where its type is interleaved.
-static bool pack(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
-    if (!panel_type(w->type))
-        return true;
-    struct pack_job j = {.w = w, .n_panels = div_up(w->n_out, PANEL_OUTS)};
+static bool map_panels(struct weight *w, const struct tensor *t, struct err *err) {
     size_t size_bytes;
-    if (size_mul(j.n_panels * PANEL_OUTS, w->row_bytes, &size_bytes))
+    if (size_mul(div_up(w->n_out, PANEL_OUTS) * PANEL_OUTS, w->row_bytes, &size_bytes))
         w->panels = panels_map(size_bytes);
     if (!w->panels)
         return err_set(err, ERR_NOMEM, "%s: no memory for %zu rows of %zu bytes", t->name, w->n_out,
                        w->row_bytes);
     w->panels_bytes = size_bytes;
-    j.panels_a_chunk = div_up(PACK_BYTES, PANEL_OUTS * w->row_bytes);
-    cpu_run(c, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
     return true;
 }
 
-struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum weight_rows rows,
-                                 struct err *err) {
-    struct cpu *c = (struct cpu *)o;
-    const struct quant_traits *traits = quant_traits(t->type);
-    if (!traits) {
-        char list[QUANT_TYPE_LIST_SIZE];
-        err_set(err, ERR_MODEL, "%s: type %s, want one of %s", t->name, quant_type_name(t->type),
-                quant_type_list(list));
-        return NULL;
-    }
-    if (t->n_dims < 2 || t->n_dims > TENSOR_DIMS_MAX) {
-        err_set(err, ERR_MODEL, "%s: %zu dimension(s), want 2 to %d", t->name, t->n_dims, TENSOR_DIMS_MAX);
-        return NULL;
-    }
-    size_t n_in = 1, n_out = t->ne[t->n_dims - 1], size_bytes;
-    bool fits = true;
-    for (size_t i = 0; i + 1 < t->n_dims; i++)
-        fits = fits && size_mul(n_in, t->ne[i], &n_in);
-    if (!fits || n_in > INT_MAX || n_in == 0 || n_in % traits->block_n != 0) { // BLAS counts in int
-        err_set(err, ERR_MODEL, "%s: rows of %zu values, want a multiple of %zu below 2^31", t->name,
-                fits ? n_in : SIZE_MAX, traits->block_n);
-        return NULL;
-    }
-    size_t row_bytes = n_in / traits->block_n * traits->block_bytes;
-    if (!size_mul(n_out, row_bytes, &size_bytes) || n_out == 0 || t->size_bytes != size_bytes) {
-        err_set(err, ERR_MODEL, "%s: %zu bytes of data, want %zu rows of %zu bytes", t->name, t->size_bytes,
-                n_out, row_bytes);
-        return NULL;
-    }
-    if ((uintptr_t)t->data % sizeof(float) != 0) {
-        err_set(err, ERR_MODEL, "%s: data is not aligned to %zu bytes", t->name, sizeof(float));
-        return NULL;
-    }
-    struct weight *w = xcalloc(1, sizeof *w);
-    *w = (struct weight){.type = t->type, .rows = rows, .n_in = n_in, .n_out = n_out, .row_bytes = row_bytes};
-    w->data = t->data;
-    w->by_panels =
-        c->k.panels[t->type] && (rows == WEIGHT_ROWS_ANY || (rows == WEIGHT_ROWS_FIXED && !c->blas));
-    if (w->by_panels && !pack(c, w, t, err)) {
-        cpu_weight_release(o, w);
-        return NULL;
-    }
-    return w;
-}
-
-void cpu_weight_release(struct ops *o, struct weight *w) {
-    (void)o;
-    if (w)
-        panels_unmap(w->panels, w->panels_bytes);
-    free(w);
-}
-
-size_t weight_n_in(const struct weight *w) {
-    return w->n_in;
-}
-
-size_t weight_n_out(const struct weight *w) {
-    return w->n_out;
+// Makes w's panels, where its type is interleaved.
+static bool pack(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
+    if (!panel_type(w->type))
+        return true;
+    struct pack_job j = {.w = w, .n_panels = div_up(w->n_out, PANEL_OUTS)};
+    if (!map_panels(w, t, err))
+        return false;
+    j.panels_a_chunk = div_up(PACK_BYTES, PANEL_OUTS * w->row_bytes);
+    cpu_run(c, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
+    return true;
 }
 
 // y[n_in] = one row of a weight as f32.
@@ -140,9 +90,141 @@ static void weight_row(const struct cpu *c, const struct weight *w, size_t row, 
         quant_traits(w->type)->dequantise(y, data, w->n_in);
 }
 
+struct int8_job {
+    struct cpu *c;
+    const struct weight *from;
+    struct weight *to;
+    quantise_fn quantise;
+    atomic_bool has_bad_value;
+};
+
+// 16 outputs: floats -> q8_0 -> a panel.
+static void int8_chunk(void *ctx, size_t panel, size_t thread) {
+    struct int8_job *j = ctx;
+    const struct weight *to = j->to;
+    size_t out = panel * PANEL_OUTS, n_outs = size_min(PANEL_OUTS, to->n_out - out);
+    float *values = j->c->thread_scratch[thread].data;
+    uint8_t *rows = (uint8_t *)(values + to->n_stored);
+    for (size_t i = to->n_in; i < to->n_stored; i++)
+        values[i] = 0;
+    for (size_t i = 0; i < n_outs; i++) {
+        weight_row(j->c, j->from, out + i, values);
+        for (size_t k = 0; k < to->n_in; k++)
+            if (!(fabsf(values[k]) <= QUANTISE_MAX)) {
+                atomic_store(&j->has_bad_value, true);
+                return;
+            }
+        j->quantise(rows + i * to->row_bytes, values, to->n_stored);
+    }
+    if (to->panels)
+        panel_pack(to->panels + out * to->row_bytes, panel_type(to->type), to->type, rows, to->row_bytes,
+                   n_outs);
+    else
+        memcpy(to->owned + out * to->row_bytes, rows, n_outs * to->row_bytes);
+}
+
+// Makes q8_0 of w's floats, as panels where there are kernels for them.
+static bool make_int8(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
+    const struct quant_traits *q8 = quant_traits(TENSOR_Q8_0);
+    struct weight from = *w;
+    w->type = TENSOR_Q8_0;
+    w->n_stored = div_up(w->n_in, q8->block_n) * q8->block_n;
+    w->row_bytes = w->n_stored / q8->block_n * q8->block_bytes;
+    w->data = NULL;
+    w->by_panels = c->k.panels[TENSOR_Q8_0];
+    if (w->by_panels) {
+        if (!map_panels(w, t, err))
+            return false;
+    } else {
+        w->data = w->owned = try_malloc_array(w->n_out, w->row_bytes, t->name, err);
+        if (!w->owned)
+            return false;
+    }
+    struct int8_job j = {.c = c, .from = &from, .to = w, .quantise = quantise_find(TENSOR_Q8_0)};
+    cpu_scratch_get_all(c, w->n_stored * sizeof(float) + PANEL_OUTS * w->row_bytes);
+    cpu_run(c, div_up(w->n_out, PANEL_OUTS), w->n_out * w->n_in, int8_chunk, &j);
+    if (atomic_load(&j.has_bad_value))
+        return err_set(err, ERR_MODEL, "%s: a value that is not a number or over %g", t->name,
+                       (double)QUANTISE_MAX);
+    return true;
+}
+
+// *w from the tensor's shape and type.
+static bool describe(struct weight *w, const struct tensor *t, enum weight_rows rows, struct err *err) {
+    const struct quant_traits *traits = quant_traits(t->type);
+    if (!traits) {
+        char list[QUANT_TYPE_LIST_SIZE];
+        return err_set(err, ERR_MODEL, "%s: type %s, want one of %s", t->name, quant_type_name(t->type),
+                       quant_type_list(list));
+    }
+    if (t->n_dims < 2 || t->n_dims > TENSOR_DIMS_MAX) {
+        return err_set(err, ERR_MODEL, "%s: %zu dimension(s), want 2 to %d", t->name, t->n_dims,
+                       TENSOR_DIMS_MAX);
+    }
+    size_t n_in = 1, n_out = t->ne[t->n_dims - 1], size_bytes;
+    bool fits = true;
+    for (size_t i = 0; i + 1 < t->n_dims; i++)
+        fits = fits && size_mul(n_in, t->ne[i], &n_in);
+    if (!fits || n_in > INT_MAX || n_in == 0 || n_in % traits->block_n != 0) { // BLAS counts in int
+        return err_set(err, ERR_MODEL, "%s: rows of %zu values, want a multiple of %zu below 2^31", t->name,
+                       fits ? n_in : SIZE_MAX, traits->block_n);
+    }
+    size_t row_bytes = n_in / traits->block_n * traits->block_bytes;
+    if (!size_mul(n_out, row_bytes, &size_bytes) || n_out == 0 || t->size_bytes != size_bytes) {
+        return err_set(err, ERR_MODEL, "%s: %zu bytes of data, want %zu rows of %zu bytes", t->name,
+                       t->size_bytes, n_out, row_bytes);
+    }
+    if ((uintptr_t)t->data % sizeof(float) != 0) {
+        return err_set(err, ERR_MODEL, "%s: data is not aligned to %zu bytes", t->name, sizeof(float));
+    }
+    *w = (struct weight){.type = t->type,
+                         .rows = rows,
+                         .n_in = n_in,
+                         .n_out = n_out,
+                         .n_stored = n_in,
+                         .row_bytes = row_bytes,
+                         .data = t->data};
+    return true;
+}
+
+struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum weight_rows rows,
+                                 struct err *err) {
+    struct cpu *c = (struct cpu *)o;
+    struct weight *w = xcalloc(1, sizeof *w);
+    bool ok = describe(w, t, rows, err);
+    if (ok && rows == WEIGHT_ROWS_INT8 && quant_traits(t->type)->block_n == 1) {
+        ok = make_int8(c, w, t, err);
+    } else if (ok) {
+        w->by_panels =
+            c->k.panels[t->type] && rows != WEIGHT_ROWS_NONE && (rows != WEIGHT_ROWS_FIXED || !c->blas);
+        ok = !w->by_panels || pack(c, w, t, err);
+    }
+    if (ok)
+        return w;
+    cpu_weight_release(o, w);
+    return NULL;
+}
+
+void cpu_weight_release(struct ops *o, struct weight *w) {
+    (void)o;
+    if (!w)
+        return;
+    panels_unmap(w->panels, w->panels_bytes);
+    free(w->owned);
+    free(w);
+}
+
+size_t weight_n_in(const struct weight *w) {
+    return w->n_in;
+}
+
+size_t weight_n_out(const struct weight *w) {
+    return w->n_out;
+}
+
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows) {
     for (size_t i = 0; i < n_rows; i++) {
-        assert(ids[i] >= 0 && (size_t)ids[i] < w->n_out);
+        assert(w->data && ids[i] >= 0 && (size_t)ids[i] < w->n_out);
         weight_row((struct cpu *)o, w, (size_t)ids[i], y + i * w->n_in);
     }
 }
@@ -160,7 +242,18 @@ struct matmul_job {
 static void quantise_dot_row(void *ctx, size_t row, size_t thread) {
     (void)thread;
     const struct matmul_job *j = ctx;
-    j->quantise(j->activations + row * j->d.x_stride, j->x + row * j->w->n_in, j->w->n_in);
+    const struct weight *w = j->w;
+    const float *x = j->x + row * w->n_in;
+    char *y = j->activations + row * j->d.x_stride;
+    if (w->n_stored == w->n_in) {
+        j->quantise(y, x, w->n_in);
+        return;
+    }
+    size_t whole = w->n_in / 32 * 32; // only q8_0 is filled up
+    float rest[32] = {0};
+    memcpy(rest, x + whole, (w->n_in - whole) * sizeof *x);
+    j->quantise(y, x, whole);
+    j->quantise(y + whole / 32 * sizeof(struct a32), rest, 32);
 }
 
 static void dot_chunk(void *ctx, size_t chunk, size_t thread) {
@@ -184,14 +277,14 @@ static void matmul_dot(struct cpu *c, struct matmul_job *j) {
     size_t n_rows = j->d.n_rows, n_macs = n_rows * w->n_in * w->n_out;
     j->d.w = w->data;
     j->d.w_stride = w->row_bytes;
-    j->d.n_in = w->n_in;
+    j->d.n_in = w->n_stored;
     j->d.x = (const uint8_t *)j->x;
     j->d.x_stride = w->n_in * sizeof(float);
     size_t block_n = quant_traits(w->type)->block_n;
     if (block_n > 1) {
         j->quantise = block_n == 32 ? quant_a32 : quant_a256;
         j->d.x_stride =
-            block_n == 32 ? w->n_in / 32 * sizeof(struct a32) : w->n_in / 256 * sizeof(struct a256);
+            block_n == 32 ? w->n_stored / 32 * sizeof(struct a32) : w->n_stored / 256 * sizeof(struct a256);
         j->activations = cpu_scratch_get(&c->activations, n_rows * j->d.x_stride);
         j->d.x = (const uint8_t *)j->activations;
         cpu_run(c, n_rows, n_rows * w->n_in, quantise_dot_row, j);
@@ -215,10 +308,18 @@ struct panel_job {
 static void quantise_row(void *ctx, size_t row, size_t thread) {
     (void)thread;
     const struct panel_job *j = ctx;
-    size_t n_in = j->w->n_in;
-    for (size_t i = 0; i < act_n_blocks(n_in); i++)
-        j->c->k.quantise_act(j->blocks + i * j->p.n_rows + row, j->x + row * n_in + i * PANEL_N,
-                             size_min(PANEL_N, n_in - i * PANEL_N), &j->kind);
+    size_t n_in = j->w->n_in, n_stored = j->w->n_stored;
+    for (size_t at = 0; at < n_stored; at += PANEL_N) {
+        size_t n = size_min(PANEL_N, n_stored - at);
+        const float *x = j->x + row * n_in + at;
+        float filled[PANEL_N];
+        if (at + n > n_in) {
+            memset(filled, 0, sizeof filled);
+            memcpy(filled, x, (n_in - at) * sizeof *x);
+            x = filled;
+        }
+        j->c->k.quantise_act(j->blocks + at / PANEL_N * j->p.n_rows + row, x, n, &j->kind);
+    }
 }
 
 // Chunks of one block of rows follow each other, so that all threads share it in their caches.
@@ -240,7 +341,7 @@ static void panel_chunk(void *ctx, size_t chunk, size_t thread) {
 static void matmul_panels(struct cpu *c, float *y, const struct weight *w, const float *bias, const float *x,
                           size_t n_rows, bool add) {
     struct panel_job j = {.c = c, .w = w, .x = x, .kind = panel_kind(w->type)};
-    j.blocks = cpu_scratch_get(&c->activations, n_rows * act_n_blocks(w->n_in) * sizeof *j.blocks);
+    j.blocks = cpu_scratch_get(&c->activations, n_rows * act_n_blocks(w->n_stored) * sizeof *j.blocks);
     j.p = (struct panel_product){.y = y,
                                  .w = w->panels ? w->panels : w->data,
                                  .x = j.blocks,
@@ -248,7 +349,7 @@ static void matmul_panels(struct cpu *c, float *y, const struct weight *w, const
                                  .panel_bytes = w->row_bytes * PANEL_OUTS,
                                  .x_stride = n_rows,
                                  .n_rows = n_rows,
-                                 .n_in = w->n_in,
+                                 .n_in = w->n_stored,
                                  .bias = bias,
                                  .add = add};
     cpu_run(c, n_rows, n_rows * w->n_in, quantise_row, &j);
@@ -292,7 +393,7 @@ void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bi
         matmul_panels(c, y, w, bias, x, n_rows, add);
         return;
     }
-    if (w->rows == WEIGHT_ROWS_ANY || !c->blas) {
+    if (w->rows != WEIGHT_ROWS_FIXED || !c->blas) {
         matmul_dot(c, &j);
         return;
     }

@@ -467,6 +467,7 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
         .soft_cap = cpu_soft_cap,
         .mul_rows = cpu_mul_rows,
         .mean_rows = cpu_mean_rows,
+        .conv_rows = cpu_conv_rows,
         .close = cpu_close,
     };
     return &c->ops;

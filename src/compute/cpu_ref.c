@@ -41,6 +41,12 @@ static float ref_act(float value, enum act act) {
         return (float)(x * sigmoid(1.702 * x));
     case ACT_SILU:
         return (float)(x * sigmoid(x));
+    case ACT_RELU:
+        return value > 0 ? value : 0;
+    case ACT_HARD_SIGMOID:
+        return (float)(fmin(fmax(x + 3, 0), 6) / 6);
+    case ACT_HARD_SWISH:
+        return (float)(x * fmin(fmax(x + 3, 0), 6) / 6);
     }
     return value;
 }
@@ -55,17 +61,44 @@ static void ref_activate_mul(float *y, const float *gate, const float *up, enum 
         y[i] = ref_act(gate[i], act) * up[i];
 }
 
-static float ref_softmax_block(float *s, size_t n_valid, struct softmax_row *r) {
-    float max = r->max;
-    for (size_t i = 0; i < n_valid; i++)
-        max = s[i] > max ? s[i] : max;
-    float decay = expf(r->max - max), sum = 0;
-    for (size_t i = 0; i < ATTN_KEYS; i++) {
-        s[i] = i < n_valid ? expf(s[i] - max) : 0;
-        sum += s[i];
+static void ref_attn_keys(float *kt, const void *k, enum tensor_type type, size_t stride, size_t n_keys,
+                          size_t head_dim) {
+    for (size_t key = 0; key < n_keys; key++)
+        for (size_t d = 0; d < head_dim; d++) {
+            size_t at = key * stride + d;
+            kt[d * ATTN_KEYS + key] =
+                type == TENSOR_F16 ? f16_to_f32(((const uint16_t *)k)[at]) : ((const float *)k)[at];
+        }
+}
+
+static void ref_attn_scores(const struct attn_scores *a) {
+    for (size_t r = 0; r < a->n_rows; r++)
+        for (size_t key = 0; key < a->n_keys; key++) {
+            double sum = 0;
+            for (size_t d = 0; d < a->head_dim; d++)
+                sum += (double)a->q[r * a->head_dim + d] * a->kt[d * ATTN_KEYS + key];
+            a->s[r * ATTN_KEYS + key] = (float)sum;
+        }
+}
+
+static void ref_attn_softmax(const struct attn_softmax *a) {
+    for (size_t r = 0; r < a->n_rows; r++) {
+        float *s = a->s + r * ATTN_KEYS, max = a->max[r], sum = 0;
+        for (size_t i = 0; i < ATTN_KEYS; i++) {
+            if (a->first_key + i < a->begin[r] || a->first_key + i >= a->end[r])
+                s[i] = -INFINITY;
+            else if (a->soft_cap > 0)
+                s[i] = (float)(a->soft_cap * tanh((double)s[i] / a->soft_cap));
+            max = s[i] > max ? s[i] : max;
+        }
+        for (size_t i = 0; i < ATTN_KEYS; i++) {
+            s[i] = expf(s[i] - max);
+            sum += s[i];
+        }
+        a->decay[r] = expf(a->max[r] - max);
+        a->sum[r] = a->sum[r] * a->decay[r] + sum;
+        a->max[r] = max;
     }
-    *r = (struct softmax_row){max, r->sum * decay + sum};
-    return decay;
 }
 
 static void ref_attn_values(const struct attn_values *a) {
@@ -73,7 +106,7 @@ static void ref_attn_values(const struct attn_values *a) {
         for (size_t i = 0; i < a->n; i++) {
             double sum = (double)a->acc[r * a->n + i] * a->decay[r];
             for (size_t key = 0; key < a->n_keys; key++)
-                sum += (double)a->p[r * a->p_stride + key] * a->v[key * a->v_stride + i];
+                sum += (double)a->p[r * ATTN_KEYS + key] * a->v[key * a->n + i];
             a->acc[r * a->n + i] = (float)sum;
         }
 }
@@ -120,7 +153,9 @@ void cpu_kernels_ref(struct cpu_kernels *k) {
         .layer_norm = ref_layer_norm,
         .activate = ref_activate,
         .activate_mul = ref_activate_mul,
-        .softmax_block = ref_softmax_block,
+        .attn_keys = ref_attn_keys,
+        .attn_scores = ref_attn_scores,
+        .attn_softmax = ref_attn_softmax,
         .attn_values = ref_attn_values,
     };
 }

@@ -1,6 +1,6 @@
 // Products of panels with 8-bit rows, written over the vectors of cpu_vector.h and cpu_unpack.h and
 //   vi_zero vi_broadcast(p)    an i32 of memory in every lane
-//   vi_dot(acc, w, x)          acc + sums of 4 products of u8 and i8
+//   vi_dot(acc, w, x, wide)    acc + sums of 4 products of u8 and i8; w <= 63 unless wide
 //   vi_dot_pairs(acc, a, b)    acc + sums of 2 products of i16
 //   vf_of_vi                   lanes as f32
 //   TILE_ROWS                  rows that a tile of PANELS_TOGETHER panels has registers for
@@ -8,9 +8,10 @@
 // takes panels of 16 outputs and rows of act_block; gives y = x w^T
 //
 // 256 inputs of up to three panels are unpacked to bytes that stay in the first-level cache while all rows
-// pass; a tile keeps the sums of some rows and all its outputs in registers. The sum over a group of 16 or 32
-// inputs is an exact integer that starts at minus the offset of the quants times the sum of the row's; then
-// floats take it in one order: groups, then blocks of 256. So a result does not depend on the tile.
+// pass; for a single row quants go from memory to the products by themselves. A tile keeps the sums of some
+// rows and all its outputs in registers. The sum over a group of 16 or 32 inputs is an exact integer that
+// starts at minus the offset of the quants times the sum of the row's; then floats take it in one order:
+// groups, then blocks of 256. So a result does not depend on the tile.
 #ifndef COMPUTE_CPU_TILES_H
 #define COMPUTE_CPU_TILES_H
 
@@ -19,109 +20,165 @@
 enum {
     VECTORS = PANEL_OUTS / VF_N, // of a panel
     TILE_VECTORS = PANELS_TOGETHER * VECTORS,
-    SINGLE_ROWS = 8, // rows of a tile of one panel
+    SINGLE_ROWS = 8,       // rows of a tile of one panel
+    PREFETCH_BYTES = 4096, // that a few rows read ahead of themselves
     TOTALS = PANELS_TOGETHER * PANEL_OUTS,
-    PREFETCH_BYTES = 4096, // that decoding reads ahead of itself
 };
+
+// Loops over a tile must be gone for its sums to stay in registers.
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#define UNPACKED TENSOR_F32 // in place of a type: quants are taken as they have been unpacked
 
 // One block of up to 256 inputs of some panels, against rows.
 struct tile_job {
     const struct panel_unpacked *w;
+    const uint8_t *block;      // of one panel, where quants are not unpacked
     const struct act_block *x; // [n_rows]
-    float *totals;             // [n_rows, PANELS_TOGETHER, PANEL_OUTS]
-    size_t n_rows, n;          // inputs
-    bool first;                // totals hold nothing yet
+    float *totals;             // [n_rows, PANELS_TOGETHER, PANEL_OUTS], of the blocks before
+    size_t n_rows, n;          // n inputs
 };
 
-INLINE void tile(const struct tile_job *j, size_t row, const size_t n_panels, const size_t n_rows,
-                 const struct panel_kind kind) {
-    const size_t n_vectors = n_panels * VECTORS;
-    const struct act_block *x = j->x + row;
-    vf acc[TILE_VECTORS][SINGLE_ROWS];
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t v = 0; v < n_vectors; v++) {
-            const float *total = j->totals + (row + r) * TOTALS + v * VF_N;
-            acc[v][r] = kind.fine_rows && !j->first ? vf_load(total) : vf_set1(0);
-        }
-    for (size_t g = 0; g < j->n / kind.group; g++) {
-        vi sum[TILE_VECTORS][SINGLE_ROWS];
-        for (size_t r = 0; r < n_rows; r++)
-            for (size_t v = 0; v < n_vectors; v++)
-                sum[v][r] = kind.offset ? vi_broadcast(&x[r].start[g]) : vi_zero();
-        for (size_t k = 0; k < kind.group; k += 4) {
-            vi w[TILE_VECTORS];
-            for (size_t v = 0; v < n_vectors; v++)
-                w[v] = vi_load(j->w[v / VECTORS].q[(g * kind.group + k) / 4][v % VECTORS * VF_N]);
-            for (size_t r = 0; r < n_rows; r++) {
-                vi qs = vi_broadcast(x[r].qs + g * kind.group + k);
-                for (size_t v = 0; v < n_vectors; v++)
-                    sum[v][r] = vi_dot(sum[v][r], w[v], qs);
-            }
-        }
-        for (size_t v = 0; v < n_vectors; v++) {
-            const struct panel_unpacked *w = &j->w[v / VECTORS];
-            vf scale = vf_load(w->scales[g] + v % VECTORS * VF_N);
-            for (size_t r = 0; r < n_rows; r++) {
-                vf s = kind.fine_rows ? vf_mul(scale, vf_set1(x[r].d[g])) : scale;
-                acc[v][r] = vf_fma(vf_of_vi(sum[v][r]), s, acc[v][r]);
-                if (kind.mins == PANEL_MINS_F32)
-                    acc[v][r] =
-                        vf_fma(vf_load(w->m[g] + v % VECTORS * VF_N), vf_set1(x[r].sums[g]), acc[v][r]);
-            }
+// Unit k / 4 of group g: as unpacked, or straight from a panel's block.
+INLINE vi tile_unit(const struct tile_job *j, size_t g, size_t k, size_t v, const struct panel_kind kind,
+                    enum tensor_type type) {
+    if (type == UNPACKED)
+        return vi_load(&j->w->q[0][0][0] + v / VECTORS * sizeof *j->w + (g * kind.group + k) * PANEL_OUTS +
+                       v % VECTORS * VI_BYTES);
+    if (quant_block_n(type) == 32)
+        return unit32(j->block + g * quant_block_bytes(type) * PANEL_OUTS, k / 4, v, type);
+    return unit256(j->block, (g * kind.group + k) / 4, v, type);
+}
+
+// sum[v][r] = -offset * sum(x) + w . x over group g: whole numbers.
+INLINE void tile_group(vi sum[TILE_VECTORS][SINGLE_ROWS], const struct tile_job *j, const struct act_block *x,
+                       size_t g, const size_t n_vectors, const size_t n_rows, const struct panel_kind kind,
+                       enum tensor_type type) {
+    UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < n_vectors; v++) sum[v][r] =
+        kind.offset ? vi_broadcast(&x[r].start[g]) : vi_zero();
+    UNROLL for (size_t k = 0; k < kind.group; k += 4) {
+        vi w[TILE_VECTORS];
+        UNROLL for (size_t v = 0; v < n_vectors; v++) w[v] = tile_unit(j, g, k, v, kind, type);
+        UNROLL for (size_t r = 0; r < n_rows; r++) {
+            vi qs = vi_broadcast(x[r].qs + g * kind.group + k);
+            UNROLL for (size_t v = 0; v < n_vectors; v++) sum[v][r] =
+                vi_dot(sum[v][r], w[v], qs, kind.offset == 128);
         }
     }
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t v = 0; v < n_vectors; v++) {
-            const struct panel_unpacked *w = &j->w[v / VECTORS];
-            float *total = j->totals + (row + r) * TOTALS + v * VF_N;
-            if (kind.mins == PANEL_MINS_I16) {
-                vi sum = vi_zero();
-                for (size_t i = 0; i < j->n / kind.group / 2; i++)
-                    sum = vi_dot_pairs(sum, vi_load(w->mins[i][v % VECTORS * VF_N]),
-                                       vi_broadcast(x[r].group_sums + 2 * i));
-                vf d_min = vf_load(w->d_min + v % VECTORS * VF_N);
-                acc[v][r] = vf_sub(acc[v][r], vf_mul(vf_of_vi(sum), d_min));
-            }
-            if (!kind.fine_rows)
-                acc[v][r] = vf_fma(acc[v][r], vf_set1(x[r].d[0]), j->first ? vf_set1(0) : vf_load(total));
-            vf_store(total, acc[v][r]);
+}
+
+INLINE void prefetch(const uint8_t *p, size_t size_bytes) {
+    for (size_t i = 0; i < size_bytes; i += 64)
+        _mm_prefetch((const char *)p + i, _MM_HINT_T1);
+}
+
+// acc += scale sum
+INLINE void tile_add_group(vf acc[TILE_VECTORS][SINGLE_ROWS], const struct tile_job *j,
+                           const struct act_block *x, size_t g, const size_t n_vectors, const size_t n_rows,
+                           const struct panel_kind kind, enum tensor_type type) {
+    if (type !=
+        UNPACKED) { // a group's share of the bytes: a whole block's at once would fill all the buffers
+        const size_t bytes = quant_block_bytes(type) * PANEL_OUTS * kind.group / quant_block_n(type);
+        prefetch(j->block + g * bytes + PREFETCH_BYTES, bytes);
+    }
+    vi sum[TILE_VECTORS][SINGLE_ROWS];
+    tile_group(sum, j, x, g, n_vectors, n_rows, kind, type);
+    UNROLL for (size_t v = 0; v < n_vectors; v++) {
+        const struct panel_unpacked *w = &j->w[v / VECTORS];
+        vf scale = vf_load(w->scales[g] + v % VECTORS * VF_N);
+        UNROLL for (size_t r = 0; r < n_rows; r++) {
+            vf s = kind.fine_rows ? vf_mul(scale, vf_set1(x[r].d[g])) : scale;
+            acc[v][r] = vf_fma(vf_of_vi(sum[v][r]), s, acc[v][r]);
+            if (kind.mins == PANEL_MINS_F32)
+                acc[v][r] = vf_fma(vf_load(w->m[g] + v % VECTORS * VF_N), vf_set1(x[r].sums[g]), acc[v][r]);
         }
+    }
+}
+
+// acc -= d_min (mins . sums of the groups of x)
+INLINE void tile_mins(vf acc[TILE_VECTORS][SINGLE_ROWS], const struct tile_job *j, const struct act_block *x,
+                      const size_t n_vectors, const size_t n_rows, const struct panel_kind kind) {
+    vi sum[TILE_VECTORS][SINGLE_ROWS];
+    UNROLL for (size_t v = 0; v < n_vectors; v++) UNROLL for (size_t r = 0; r < n_rows; r++) sum[v][r] =
+        vi_zero();
+    UNROLL for (size_t i = 0; i < PANEL_N / kind.group / 2; i++)
+        UNROLL for (size_t v = 0; v < n_vectors; v++) {
+        vi mins = vi_load(j->w[v / VECTORS].mins[i][v % VECTORS * VF_N]);
+        UNROLL for (size_t r = 0; r < n_rows; r++) sum[v][r] =
+            vi_dot_pairs(sum[v][r], mins, vi_broadcast(x[r].group_sums + 2 * i));
+    }
+    UNROLL for (size_t v = 0; v < n_vectors; v++) {
+        vf d_min = vf_load(j->w[v / VECTORS].d_min + v % VECTORS * VF_N);
+        UNROLL for (size_t r = 0; r < n_rows; r++) acc[v][r] =
+            vf_sub(acc[v][r], vf_mul(vf_of_vi(sum[v][r]), d_min));
+    }
+}
+
+INLINE void tile(const struct tile_job *j, size_t row, const size_t n_panels, const size_t n_rows,
+                 const struct panel_kind kind, enum tensor_type type) {
+    const size_t n_vectors = n_panels * VECTORS, n = kind.fine_rows ? j->n : PANEL_N;
+    const struct act_block *x = j->x + row;
+    float *totals = j->totals + row * TOTALS;
+    vf acc[TILE_VECTORS][SINGLE_ROWS];
+    UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < n_vectors; v++) acc[v][r] =
+        kind.fine_rows ? vf_load(totals + r * TOTALS + v * VF_N) : vf_set1(0);
+    if (type == UNPACKED || kind.fine_rows)
+        for (size_t g = 0; g < n / kind.group; g++)
+            tile_add_group(acc, j, x, g, n_vectors, n_rows, kind, type);
+    else // unrolled, because where a type of 256 keeps its quants depends on the group
+        UNROLL for (size_t g = 0; g < PANEL_N / kind.group; g++)
+            tile_add_group(acc, j, x, g, n_vectors, n_rows, kind, type);
+    if (kind.mins == PANEL_MINS_I16)
+        tile_mins(acc, j, x, n_vectors, n_rows, kind);
+    UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < n_vectors; v++) {
+        float *total = totals + r * TOTALS + v * VF_N;
+        vf_store(total, kind.fine_rows ? acc[v][r] : vf_fma(acc[v][r], vf_set1(x[r].d[0]), vf_load(total)));
+    }
 }
 
 INLINE void tiles(const struct tile_job *j, size_t n_panels, const struct panel_kind kind) {
     size_t row = 0;
     if (n_panels == PANELS_TOGETHER) {
         for (; row + TILE_ROWS <= j->n_rows; row += TILE_ROWS)
-            tile(j, row, PANELS_TOGETHER, TILE_ROWS, kind);
+            tile(j, row, PANELS_TOGETHER, TILE_ROWS, kind, UNPACKED);
         for (; row < j->n_rows; row++)
-            tile(j, row, PANELS_TOGETHER, 1, kind);
+            tile(j, row, PANELS_TOGETHER, 1, kind, UNPACKED);
         return;
     }
     for (; row + SINGLE_ROWS <= j->n_rows; row += SINGLE_ROWS)
-        tile(j, row, 1, SINGLE_ROWS, kind);
+        tile(j, row, 1, SINGLE_ROWS, kind, UNPACKED);
     for (; row + 4 <= j->n_rows; row += 4)
-        tile(j, row, 1, 4, kind);
+        tile(j, row, 1, 4, kind, UNPACKED);
     for (; row + 2 <= j->n_rows; row += 2)
-        tile(j, row, 1, 2, kind);
+        tile(j, row, 1, 2, kind, UNPACKED);
     for (; row < j->n_rows; row++)
-        tile(j, row, 1, 1, kind);
+        tile(j, row, 1, 1, kind, UNPACKED);
 }
 
-// One copy of the tiles for each kind, not for each type: whether there is an offset counts, not which.
+// One copy of the tiles for each kind, not for each type: of offsets counts whether there is one, and whether
+// quants take all 8 bits (128).
 #define TILES(name, ...)                                                                                     \
     static __attribute__((noinline)) void tiles_##name(const struct tile_job *j, size_t n_panels) {          \
         tiles(j, n_panels, (struct panel_kind){__VA_ARGS__});                                                \
     }
 TILES(fine, true, 32, PANEL_MINS_NONE, 1)
+TILES(fine_wide, true, 32, PANEL_MINS_NONE, 128)
 TILES(fine_mins, true, 32, PANEL_MINS_F32, 0)
-TILES(coarse32, false, 32, PANEL_MINS_NONE, 1)
+TILES(coarse32_wide, false, 32, PANEL_MINS_NONE, 128)
 TILES(coarse16, false, 16, PANEL_MINS_NONE, 1)
+TILES(coarse16_wide, false, 16, PANEL_MINS_NONE, 128)
 TILES(coarse32_mins, false, 32, PANEL_MINS_I16, 0)
 TILES(coarse16_mins, false, 16, PANEL_MINS_I16, 0)
 
 INLINE void tiles_of_kind(const struct tile_job *j, size_t n_panels, const struct panel_kind kind) {
     if (kind.mins == PANEL_MINS_F32)
         tiles_fine_mins(j, n_panels);
+    else if (kind.fine_rows && kind.offset == 128)
+        tiles_fine_wide(j, n_panels);
     else if (kind.fine_rows)
         tiles_fine(j, n_panels);
     else if (kind.mins == PANEL_MINS_I16 && kind.group == 32)
@@ -129,38 +186,36 @@ INLINE void tiles_of_kind(const struct tile_job *j, size_t n_panels, const struc
     else if (kind.mins == PANEL_MINS_I16)
         tiles_coarse16_mins(j, n_panels);
     else if (kind.group == 32)
-        tiles_coarse32(j, n_panels);
+        tiles_coarse32_wide(j, n_panels);
+    else if (kind.offset == 128)
+        tiles_coarse16_wide(j, n_panels);
     else
         tiles_coarse16(j, n_panels);
 }
 
-// Block i of 256 inputs (n of them) of a panel.
-INLINE void unpack(struct panel_unpacked *u, const struct panel_product *p, const uint8_t *panel, size_t i,
-                   size_t n, size_t n_outs, enum tensor_type type) {
-    const size_t block_n = quant_block_n(type), bytes = quant_block_bytes(type) * PANEL_OUTS;
-    const uint8_t *block = panel + i * (PANEL_N / block_n) * bytes;
-    if (block_n == 32)
-        for (size_t k = 0; k < n / 32; k++)
-            unpack32(u, k, block + k * bytes, type);
-    else if (type == TENSOR_Q2_K)
-        unpack_q2_k(u, block);
-    else if (type == TENSOR_Q3_K)
-        unpack_q3_k(u, block);
-    else if (type == TENSOR_Q4_K)
-        unpack_q4_k(u, block);
-    else if (type == TENSOR_Q5_K)
-        unpack_q5_k(u, block);
-    else if (type == TENSOR_Q6_K)
-        unpack_q6_k(u, block);
-    else if (type == TENSOR_IQ4_XS)
-        unpack_iq4_xs(u, block);
-    else
-        unpack_rows(u, panel, p->panel_bytes / PANEL_OUTS, i, n_outs, type);
+// Whether vectors take the type's quants; the codebook types are unpacked by plain C.
+INLINE bool is_interleaved(enum tensor_type type) {
+    return quant_block_n(type) == 32 || panel_kind(type).offset != 128 || type == TENSOR_IQ4_XS;
 }
 
-INLINE void prefetch(const uint8_t *p, size_t size_bytes) {
-    for (size_t i = 0; i < size_bytes; i += 64)
-        _mm_prefetch((const char *)p + i, _MM_HINT_T1);
+INLINE void unpack_scales(struct panel_unpacked *u, const uint8_t *block, size_t n, enum tensor_type type) {
+    if (quant_block_n(type) == 256)
+        scales256(u, block, type);
+    else
+        for (size_t i = 0; i < n / 32; i++)
+            scales32(u, i, block + i * quant_block_bytes(type) * PANEL_OUTS, type);
+}
+
+INLINE void unpack_quants(struct panel_unpacked *u, const uint8_t *block, size_t n, enum tensor_type type) {
+    if (quant_block_n(type) == 32) {
+        for (size_t i = 0; i < n / 32; i++, block += quant_block_bytes(type) * PANEL_OUTS)
+            UNROLL for (size_t j = 0; j < 8; j++) UNROLL for (size_t v = 0; v < VECTORS; v++)
+                vi_store(u->q[8 * i + j][v * VF_N], unit32(block, j, v, type));
+        return;
+    }
+    UNROLL for (size_t run = 0; run < 8; run++) UNROLL for (size_t j = 0; j < 8; j++)
+        UNROLL for (size_t v = 0; v < VECTORS; v++)
+            vi_store(u->q[8 * run + j][v * VF_N], unit256(block, 8 * run + j, v, type));
 }
 
 static void store_totals(const struct panel_product *p, const float *totals, size_t out, size_t n_outs) {
@@ -177,23 +232,39 @@ static void store_totals(const struct panel_product *p, const float *totals, siz
         }
 }
 
-// Some panels from output `out` on. A few rows take one panel at a time, so that memory is read in order.
+// Some panels from output `out` on.
 INLINE void panel_product(const struct panel_product *p, size_t out, const size_t n_panels,
                           enum tensor_type type) {
     struct panel_scratch *s = p->scratch;
+    const struct panel_kind kind = panel_kind(type);
     const uint8_t *panel = p->w + out / PANEL_OUTS * p->panel_bytes;
     const size_t block_bytes = quant_block_bytes(type) * (PANEL_N / quant_block_n(type)) * PANEL_OUTS;
     size_t n_outs = p->n_out - out < n_panels * PANEL_OUTS ? p->n_out - out : n_panels * PANEL_OUTS;
+    // A single row meets each quant once: straight from memory, which waits less for vectors than for bytes
+    // stored and loaded again.
+    const bool direct = n_panels == 1 && is_interleaved(type) && p->n_rows == 1;
+    memset(s->totals, 0, p->n_rows * TOTALS * sizeof *s->totals);
     for (size_t i = 0; i < act_n_blocks(p->n_in); i++) {
         size_t n = p->n_in - i * PANEL_N < PANEL_N ? p->n_in - i * PANEL_N : PANEL_N;
+        const uint8_t *block = panel + i * block_bytes;
+        struct tile_job job = {s->panels, block, p->x + i * p->x_stride, s->totals, p->n_rows, n};
         for (size_t k = 0; k < n_panels; k++) {
-            if (n_panels == 1)
-                prefetch(panel + i * block_bytes + PREFETCH_BYTES, block_bytes);
-            size_t left = n_outs - k * PANEL_OUTS < PANEL_OUTS ? n_outs - k * PANEL_OUTS : PANEL_OUTS;
-            unpack(&s->panels[k], p, panel + k * p->panel_bytes, i, n, left, type);
+            if (is_interleaved(type)) {
+                if (n_panels == 1 && !direct)
+                    prefetch(block + PREFETCH_BYTES, block_bytes);
+                unpack_scales(&s->panels[k], block + k * p->panel_bytes, n, type);
+                if (!direct)
+                    unpack_quants(&s->panels[k], block + k * p->panel_bytes, n, type);
+            } else {
+                size_t left = n_outs - k * PANEL_OUTS < PANEL_OUTS ? n_outs - k * PANEL_OUTS : PANEL_OUTS;
+                unpack_rows(&s->panels[k], panel + k * p->panel_bytes, p->panel_bytes / PANEL_OUTS, i, left,
+                            type);
+            }
         }
-        struct tile_job job = {s->panels, p->x + i * p->x_stride, s->totals, p->n_rows, n, i == 0};
-        tiles_of_kind(&job, n_panels, panel_kind(type));
+        if (direct)
+            tile(&job, 0, 1, 1, kind, type);
+        else
+            tiles_of_kind(&job, n_panels, kind);
     }
     store_totals(p, s->totals, out, n_outs);
 }

@@ -1,5 +1,5 @@
-// One unpacker a type: a panel's block (cpu_panels.h) as integers and scales. Written over the vector types of
-// cpu_vector.h and, for bytes:
+// The types in panels (cpu_panels.h): for each a function of its quants, 4 inputs of 16 outputs at a time,
+// and one of its scales. Written over the vector types of cpu_vector.h and, for bytes:
 //   vi, VI_BYTES               VF_N lanes of 4 bytes
 //   vi_load vi_store           unaligned
 //   vi_and vi_or vi_xor vi_set1_8
@@ -15,6 +15,12 @@
 #include <immintrin.h>
 
 enum { UNIT = PANEL_OUTS * 4, GROUP32 = 8 * UNIT }; // bytes of a panel's 4 and 32 inputs
+
+// quant_iq4_values and quant_e2m1_values plus 128
+static const uint8_t panel_iq4_values[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                             129, 141, 153, 166, 181, 197, 217, 241};
+static const uint8_t panel_e2m1_values[16] = {128, 129, 130, 131, 132, 134, 136, 140,
+                                              128, 127, 126, 125, 124, 122, 120, 116};
 
 INLINE __m128i load_bytes(const void *p) {
     return _mm_loadu_si128((const __m128i *)p);
@@ -50,84 +56,63 @@ INLINE void store_mins(int16_t to[PANEL_OUTS][2], __m128i first, __m128i second)
     _mm_storeu_si128(p + 3, _mm_unpackhi_epi8(high, zero));
 }
 
-// The low halves of n bytes to q, the high ones to q + apart.
-INLINE void unpack_nibbles(uint8_t *q, size_t apart, const uint8_t *from, size_t n) {
-    const vi low4 = vi_set1_8(15);
-    for (size_t i = 0; i < n; i += VI_BYTES) {
-        vi v = vi_load(from + i);
-        vi_store(q + i, vi_and(v, low4));
-        vi_store(q + apart + i, vi_and(vi_shr(v, 4), low4));
-    }
-}
-
-INLINE void unpack_values(uint8_t *q, const uint8_t *from, const uint8_t *table) {
-    const vi low4 = vi_set1_8(15);
-    for (size_t i = 0; i < GROUP32 / 2; i += VI_BYTES) {
-        vi v = vi_load(from + i);
-        vi_store(q + i, vi_lookup(vi_and(v, low4), table));
-        vi_store(q + GROUP32 / 2 + i, vi_lookup(vi_and(vi_shr(v, 4), low4), table));
-    }
+INLINE vi low_bits(vi v, int shift, int n) {
+    return vi_and(shift ? vi_shr(v, shift) : v, vi_set1_8((1 << n) - 1));
 }
 
 // Bit `bit` of the bytes v as their bit `to`.
 INLINE vi move_bit(vi v, int bit, int to) {
-    return vi_and(bit < to ? vi_shl(v, to - bit) : vi_shr(v, bit - to), vi_set1_8(1 << to));
+    return vi_and(bit < to ? vi_shl(v, to - bit) : bit > to ? vi_shr(v, bit - to) : v, vi_set1_8(1 << to));
 }
 
-// The fifth bits of 32 inputs: bit j of byte b is that of input 4 j + b.
-INLINE void add_sorted_bits(uint8_t *q, const uint8_t *bits) {
-    for (size_t i = 0; i < UNIT; i += VI_BYTES) {
-        vi v = vi_load(bits + i);
-        for (int j = 0; j < 8; j++)
-            vi_store(q + j * UNIT + i, vi_or(vi_load(q + j * UNIT + i), move_bit(v, j, 4)));
-    }
-}
-
-// Bit `bit` of 32 bytes an output as bit `to` of 32 inputs.
-INLINE void add_bits(uint8_t *q, const uint8_t *bits, int bit, int to) {
-    for (size_t i = 0; i < GROUP32; i += VI_BYTES)
-        vi_store(q + i, vi_or(vi_load(q + i), move_bit(vi_load(bits + i), bit, to)));
-}
-
-// Two bits from bit `shift` on of each byte.
-INLINE void unpack_crumbs(uint8_t *q, const uint8_t *from, int shift) {
-    for (size_t i = 0; i < GROUP32; i += VI_BYTES)
-        vi_store(q + i, vi_and(vi_shr(vi_load(from + i), shift), vi_set1_8(3)));
-}
-
-// Types of 32: block i of a panel's n / 32.
-INLINE void unpack32(struct panel_unpacked *u, size_t i, const uint8_t *p, enum tensor_type type) {
-    // quant_iq4_values and quant_e2m1_values plus 128
-    static const uint8_t iq4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
-    static const uint8_t e2m1[16] = {128, 129, 130, 131, 132, 134, 136, 140,
-                                     128, 127, 126, 125, 124, 122, 120, 116};
-    uint8_t *q = &u->q[0][0][0] + i * GROUP32;
+// Unit j of 8 of types of 32: inputs 4 j .. 4 j + 3 of the outputs of lane vector v.
+INLINE vi unit32(const uint8_t *p, size_t j, size_t v, enum tensor_type type) {
     const bool has_m = type == TENSOR_Q4_1 || type == TENSOR_Q5_1;
     const bool has_bits = type == TENSOR_Q5_0 || type == TENSOR_Q5_1;
-    const uint8_t *bits = p + PANEL_OUTS * (has_m ? 4 : 2), *qs = bits + PANEL_OUTS * (has_bits ? 4 : 0);
-    if (type == TENSOR_MXFP4) {
-        for (size_t out = 0; out < PANEL_OUTS; out++)
-            u->scales[i][out] = quant_e8m0_half(p[out]);
-        unpack_values(q, p + PANEL_OUTS, e2m1);
-        return;
-    }
-    store_f16(u->scales[i], p);
-    if (has_m)
-        store_f16(u->m[i], p + 2 * PANEL_OUTS);
+    const uint8_t *bits = p + PANEL_OUTS * (type == TENSOR_MXFP4 ? 1 : has_m ? 4 : 2) + v * VI_BYTES;
+    const uint8_t *qs = bits + PANEL_OUTS * (has_bits ? 4 : 0);
     if (type == TENSOR_Q8_0)
-        for (size_t at = 0; at < GROUP32; at += VI_BYTES)
-            vi_store(q + at, vi_xor(vi_load(qs + at), vi_set1_8(128)));
-    else if (type == TENSOR_IQ4_NL)
-        unpack_values(q, qs, iq4);
-    else
-        unpack_nibbles(q, GROUP32 / 2, qs, GROUP32 / 2);
-    if (has_bits)
-        add_sorted_bits(q, bits);
+        return vi_xor(vi_load(qs + j * UNIT), vi_set1_8(128));
+    vi q =
+        low_bits(vi_load(qs + j % 4 * UNIT), j < 4 ? 0 : 4, 4); // the first 16 inputs are in the low halves
+    if (type == TENSOR_IQ4_NL)
+        return vi_lookup(q, panel_iq4_values);
+    if (type == TENSOR_MXFP4)
+        return vi_lookup(q, panel_e2m1_values);
+    return has_bits ? vi_or(q, move_bit(vi_load(bits), (int)j, 4)) : q;
+}
+
+// Unit j of 64 of types of 256. Its run of 32 inputs is j / 8; the fields' order is quant_blocks.c's.
+INLINE vi unit256(const uint8_t *p, size_t j, size_t v, enum tensor_type type) {
+    const size_t run = j / 8, in_run = j % 8, half = j / 32;
+    p += v * VI_BYTES;
+    if (type == TENSOR_Q2_K || type == TENSOR_Q3_K) {
+        const uint8_t *qs = p + PANEL_OUTS * (type == TENSOR_Q2_K ? 16 : 32);
+        vi q = low_bits(vi_load(qs + (8 * half + in_run) * UNIT), (int)(run % 4 * 2), 2);
+        return type == TENSOR_Q2_K ? q : vi_or(q, move_bit(vi_load(p + in_run * UNIT), (int)run, 2));
+    }
+    if (type == TENSOR_Q4_K || type == TENSOR_Q5_K) {
+        const uint8_t *qs = p + PANEL_OUTS * (type == TENSOR_Q4_K ? 16 : 48);
+        vi q = low_bits(vi_load(qs + (run / 2 * 8 + in_run) * UNIT), run % 2 ? 4 : 0, 4);
+        const uint8_t *bits = p + PANEL_OUTS * 16;
+        return type == TENSOR_Q4_K ? q : vi_or(q, move_bit(vi_load(bits + in_run * UNIT), (int)run, 4));
+    }
+    if (type == TENSOR_IQ4_XS) {
+        const uint8_t *qs = p + PANEL_OUTS * 8;
+        return vi_lookup(low_bits(vi_load(qs + (4 * run + in_run % 4) * UNIT), in_run < 4 ? 0 : 4, 4),
+                         panel_iq4_values);
+    }
+    // Q6_K: the low 4 bits of runs 0 and 1 of a half in low halves of bytes, of runs 2 and 3 in the high ones
+    vi q = low_bits(vi_load(p + (16 * half + run % 2 * 8 + in_run) * UNIT), run % 4 < 2 ? 0 : 4, 4);
+    vi high = vi_load(p + PANEL_OUTS * 128 + (8 * half + in_run) * UNIT), mask = vi_set1_8(0x30);
+    int left = 4 - (int)(run % 4 * 2);
+    return vi_or(q, vi_and(left > 0 ? vi_shl(high, left) : left < 0 ? vi_shr(high, -left) : high, mask));
 }
 
 // Scales and mins of Q4_K and Q5_K: groups 0-3 in the low 6 bits of bytes g and g + 4; groups 4-7 have 4 bits
 // of each in byte g + 4, and their top 2 bits above the others'.
-INLINE void unpack_k_scales(struct panel_unpacked *u, const uint8_t *d, const uint8_t *packed) {
+INLINE void scales_k(struct panel_unpacked *u, const uint8_t *d) {
+    const uint8_t *packed = d + 4 * PANEL_OUTS;
     __m128i mins[8];
     store_f16(u->d_min, d + 2 * PANEL_OUTS);
     for (size_t g = 0; g < 4; g++) {
@@ -142,69 +127,34 @@ INLINE void unpack_k_scales(struct panel_unpacked *u, const uint8_t *d, const ui
         store_mins(u->mins[i], mins[2 * i], mins[2 * i + 1]);
 }
 
-INLINE void unpack_q2_k(struct panel_unpacked *u, const uint8_t *p) {
-    const uint8_t *qs = p + 16 * PANEL_OUTS, *d = p + 80 * PANEL_OUTS;
-    uint8_t *q = &u->q[0][0][0];
+INLINE void scales_q2_k(struct panel_unpacked *u, const uint8_t *p) {
+    const uint8_t *d = p + 80 * PANEL_OUTS;
     for (size_t i = 0; i < 8; i++) {
         __m128i a = load_bytes(p + 2 * i * PANEL_OUTS), b = load_bytes(p + (2 * i + 1) * PANEL_OUTS);
         store_scales(u->scales[2 * i], d, and_bytes(a, 15));
         store_scales(u->scales[2 * i + 1], d, and_bytes(b, 15));
         store_mins(u->mins[i], shift_bytes(a, 4, 15), shift_bytes(b, 4, 15));
-        unpack_crumbs(q + i * GROUP32, qs + i / 4 * GROUP32, (int)(i % 4 * 2));
     }
     store_f16(u->d_min, d + 2 * PANEL_OUTS);
 }
 
-INLINE void unpack_q3_k(struct panel_unpacked *u, const uint8_t *p) {
-    const uint8_t *qs = p + 32 * PANEL_OUTS, *scales = p + 96 * PANEL_OUTS, *d = p + 108 * PANEL_OUTS;
-    uint8_t *q = &u->q[0][0][0];
+INLINE void scales_q3_k(struct panel_unpacked *u, const uint8_t *p) {
+    const uint8_t *scales = p + 96 * PANEL_OUTS, *d = p + 108 * PANEL_OUTS;
     for (size_t g = 0; g < 16; g++) {
         __m128i low = shift_bytes(load_bytes(scales + g % 8 * PANEL_OUTS), g < 8 ? 0 : 4, 15);
         __m128i high = shift_bytes(load_bytes(scales + (8 + g % 4) * PANEL_OUTS), (int)(g / 4 * 2), 3);
         __m128i scale = _mm_or_si128(low, _mm_slli_epi16(high, 4));
         store_scales(u->scales[g], d, _mm_sub_epi8(scale, _mm_set1_epi8(32)));
     }
-    for (size_t i = 0; i < 8; i++) {
-        unpack_crumbs(q + i * GROUP32, qs + i / 4 * GROUP32, (int)(i % 4 * 2));
-        add_bits(q + i * GROUP32, p, (int)i, 2);
-    }
 }
 
-INLINE void unpack_q4_k(struct panel_unpacked *u, const uint8_t *p) {
-    unpack_k_scales(u, p, p + 4 * PANEL_OUTS);
-    for (size_t i = 0; i < 4; i++)
-        unpack_nibbles(&u->q[16 * i][0][0], GROUP32, p + 16 * PANEL_OUTS + i * GROUP32, GROUP32);
-}
-
-INLINE void unpack_q5_k(struct panel_unpacked *u, const uint8_t *p) {
-    unpack_k_scales(u, p, p + 4 * PANEL_OUTS);
-    for (size_t i = 0; i < 4; i++)
-        unpack_nibbles(&u->q[16 * i][0][0], GROUP32, p + 48 * PANEL_OUTS + i * GROUP32, GROUP32);
-    for (size_t i = 0; i < 8; i++)
-        add_bits(&u->q[8 * i][0][0], p + 16 * PANEL_OUTS, (int)i, 4);
-}
-
-INLINE void unpack_q6_k(struct panel_unpacked *u, const uint8_t *p) {
-    const uint8_t *qh = p + 128 * PANEL_OUTS, *scales = p + 192 * PANEL_OUTS, *d = p + 208 * PANEL_OUTS;
-    for (size_t half = 0; half < 2; half++) {
-        uint8_t *q = &u->q[32 * half][0][0];
-        unpack_nibbles(q, 2 * GROUP32, p + 2 * half * GROUP32, 2 * GROUP32);
-        for (size_t i = 0; i < GROUP32; i += VI_BYTES) {
-            vi h = vi_load(qh + half * GROUP32 + i), high2 = vi_set1_8(0x30);
-            for (size_t run = 0; run < 4; run++) {
-                vi moved = run < 2 ? vi_shl(h, run == 0 ? 4 : 2) : vi_shr(h, run == 2 ? 0 : 2);
-                uint8_t *to = q + run * GROUP32 + i;
-                vi_store(to, vi_or(vi_load(to), vi_and(moved, high2)));
-            }
-        }
-    }
+INLINE void scales_q6_k(struct panel_unpacked *u, const uint8_t *p) {
     for (size_t g = 0; g < 16; g++)
-        store_scales(u->scales[g], d, load_bytes(scales + g * PANEL_OUTS));
+        store_scales(u->scales[g], p + 208 * PANEL_OUTS, load_bytes(p + (192 + g) * PANEL_OUTS));
 }
 
-INLINE void unpack_iq4_xs(struct panel_unpacked *u, const uint8_t *p) {
-    const uint8_t *high = p + 2 * PANEL_OUTS, *low = p + 4 * PANEL_OUTS, *qs = p + 8 * PANEL_OUTS;
-    static const uint8_t iq4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+INLINE void scales_iq4_xs(struct panel_unpacked *u, const uint8_t *p) {
+    const uint8_t *high = p + 2 * PANEL_OUTS, *low = p + 4 * PANEL_OUTS;
     __m128i high0 = load_bytes(high), high1 = load_bytes(high + PANEL_OUTS), three = _mm_set1_epi16(3);
     for (size_t g = 0; g < 8; g++) {
         __m128i shift = _mm_cvtsi32_si128((int)(2 * g));
@@ -213,12 +163,36 @@ INLINE void unpack_iq4_xs(struct panel_unpacked *u, const uint8_t *p) {
         __m128i l = shift_bytes(load_bytes(low + g / 2 * PANEL_OUTS), (int)(g % 2 * 4), 15);
         __m128i scale = _mm_or_si128(l, _mm_slli_epi16(h, 4));
         store_scales(u->scales[g], p, _mm_sub_epi8(scale, _mm_set1_epi8(32)));
-        unpack_values(&u->q[8 * g][0][0], qs + g * GROUP32 / 2, iq4);
     }
 }
 
-// The codebook types, at the pace of their plain C: block i of rows of the file. Outputs past n_outs keep what
-// was there: they are not stored.
+// Scales and mins of types of 32: block i of up to 8.
+INLINE void scales32(struct panel_unpacked *u, size_t i, const uint8_t *p, enum tensor_type type) {
+    if (type == TENSOR_MXFP4) {
+        for (size_t out = 0; out < PANEL_OUTS; out++)
+            u->scales[i][out] = quant_e8m0_half(p[out]);
+        return;
+    }
+    store_f16(u->scales[i], p);
+    if (type == TENSOR_Q4_1 || type == TENSOR_Q5_1)
+        store_f16(u->m[i], p + 2 * PANEL_OUTS);
+}
+
+INLINE void scales256(struct panel_unpacked *u, const uint8_t *p, enum tensor_type type) {
+    if (type == TENSOR_Q2_K)
+        scales_q2_k(u, p);
+    else if (type == TENSOR_Q3_K)
+        scales_q3_k(u, p);
+    else if (type == TENSOR_Q6_K)
+        scales_q6_k(u, p);
+    else if (type == TENSOR_IQ4_XS)
+        scales_iq4_xs(u, p);
+    else
+        scales_k(u, p);
+}
+
+// The codebook types, at the pace of their plain C: block i of rows of the file. Outputs past n_outs keep
+// what was there: they are not stored.
 INLINE void unpack_rows(struct panel_unpacked *u, const uint8_t *rows, size_t row_bytes, size_t i,
                         size_t n_outs, enum tensor_type type) {
     const struct quant_traits *traits = quant_traits(type);

@@ -8,6 +8,7 @@
 //   vf_zero_below(v, x, limit)     v where not x < limit, else 0
 //   vf_scale(v, n)                 v 2^n for whole n in -126 .. 127
 //   vf_sum4(a, b, c, d)            four sums, each by the same tree; vf_sum, vf_max_of
+//   vf_max4(a, b, c, d)            four maxima
 //   DOT_ROWS                       rows of a tile that fit in the registers
 // min and max return their second operand where one is NaN, so NaN goes through.
 #ifndef COMPUTE_CPU_VECTOR_H
@@ -20,13 +21,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { DOT_OUTS = 4, VALUE_ROWS = 4, VALUE_VECTORS = 2 };
+enum { DOT_OUTS = 4 };
 
 // e^x to about 1 ulp (Cephes expf): x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial for e^r. Exactly 1 for 0,
 // exactly 0 below the smallest normal number.
-INLINE vf vf_exp(vf x) {
-    const float low = -87.3f, high = 88.3f;
-    vf c = vf_min(vf_set1(high), vf_max(vf_set1(low), x));
+INLINE vf vf_exp_negative(vf x) { // up to 88.3
+    const float low = -87.3f;
+    vf c = vf_max(vf_set1(low), x);
     vf n = vf_round(vf_mul(c, vf_set1(1.44269504f)));
     vf r = vf_fma(n, vf_set1(-0.693359375f), c);
     r = vf_fma(n, vf_set1(2.12194440e-4f), r);
@@ -38,6 +39,10 @@ INLINE vf vf_exp(vf x) {
     p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
     p = vf_fma(vf_mul(p, r), r, vf_add(r, vf_set1(1)));
     return vf_zero_below(vf_scale(p, n), x, vf_set1(low));
+}
+
+INLINE vf vf_exp(vf x) {
+    return vf_exp_negative(vf_min(vf_set1(88.3f), x));
 }
 
 // x / (1 + e^-u)
@@ -63,6 +68,11 @@ INLINE vf vf_gelu(vf x) {
     return vf_add(positive, sign);
 }
 
+INLINE vf vf_hard_sigmoid(vf x) {
+    vf six = vf_set1(6);
+    return vf_div(vf_min(vf_max(vf_add(x, vf_set1(3)), vf_set1(0)), six), six);
+}
+
 INLINE vf vf_act(vf x, enum act act) {
     switch (act) {
     case ACT_GELU:
@@ -75,6 +85,12 @@ INLINE vf vf_act(vf x, enum act act) {
         return vf_times_sigmoid(x, vf_mul(x, vf_set1(1.702f)));
     case ACT_SILU:
         return vf_times_sigmoid(x, x);
+    case ACT_RELU:
+        return vf_max(x, vf_set1(0));
+    case ACT_HARD_SIGMOID:
+        return vf_hard_sigmoid(x);
+    case ACT_HARD_SWISH:
+        return vf_mul(x, vf_hard_sigmoid(x));
     }
     return x;
 }
@@ -232,74 +248,6 @@ static void vector_dot_bf16(const struct dot *d) {
     vector_dot(d, TENSOR_BF16);
 }
 
-static float vector_softmax_block(float *s, size_t n_valid, struct softmax_row *r) {
-    for (size_t i = n_valid; i < ATTN_KEYS; i++)
-        s[i] = -INFINITY;
-    vf max = vf_set1(r->max);
-    for (size_t i = 0; i < ATTN_KEYS; i += VF_N)
-        max = vf_max(vf_load(s + i), max);
-    vf new_max = vf_set1(vf_max_of(max)), sum = vf_set1(0);
-    for (size_t i = 0; i < ATTN_KEYS; i += VF_N) {
-        vf p = vf_exp(vf_sub(vf_load(s + i), new_max));
-        vf_store(s + i, p);
-        sum = vf_add(sum, p);
-    }
-    float decay[VF_N], top[VF_N];
-    vf_store(top, new_max);
-    vf_store(decay, vf_exp(vf_sub(vf_set1(r->max), new_max)));
-    *r = (struct softmax_row){top[0], r->sum * decay[0] + vf_sum(sum)};
-    return decay[0];
-}
-
-// Columns col .. col + n_vectors VF_N - 1 of n_rows rows, or the last `part` columns when part > 0.
-INLINE void vector_values_tile(const struct attn_values *a, size_t row, size_t col, const size_t n_rows,
-                               const size_t n_vectors, size_t part) {
-    vf acc[VALUE_ROWS][VALUE_VECTORS];
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t i = 0; i < n_vectors; i++) {
-            const float *p = a->acc + (row + r) * a->n + col + i * VF_N;
-            acc[r][i] = vf_mul(part ? vf_load_part(p, part) : vf_load(p), vf_set1(a->decay[row + r]));
-        }
-    for (size_t key = 0; key < a->n_keys; key++) {
-        vf v[VALUE_VECTORS];
-        for (size_t i = 0; i < n_vectors; i++) {
-            const float *p = a->v + key * a->v_stride + col + i * VF_N;
-            v[i] = part ? vf_load_part(p, part) : vf_load(p);
-        }
-        for (size_t r = 0; r < n_rows; r++) {
-            vf p = vf_set1(a->p[(row + r) * a->p_stride + key]);
-            for (size_t i = 0; i < n_vectors; i++)
-                acc[r][i] = vf_fma(p, v[i], acc[r][i]);
-        }
-    }
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t i = 0; i < n_vectors; i++) {
-            float *p = a->acc + (row + r) * a->n + col + i * VF_N;
-            if (part)
-                vf_store_part(p, part, acc[r][i]);
-            else
-                vf_store(p, acc[r][i]);
-        }
-}
-
-INLINE void vector_values_rows(const struct attn_values *a, size_t row, const size_t n_rows) {
-    size_t col = 0;
-    for (; col + VALUE_VECTORS * VF_N <= a->n; col += VALUE_VECTORS * VF_N)
-        vector_values_tile(a, row, col, n_rows, VALUE_VECTORS, 0);
-    for (; col + VF_N <= a->n; col += VF_N)
-        vector_values_tile(a, row, col, n_rows, 1, 0);
-    if (col < a->n)
-        vector_values_tile(a, row, col, n_rows, 1, a->n - col);
-}
-
-static void vector_attn_values(const struct attn_values *a) {
-    size_t row = 0;
-    for (; row + VALUE_ROWS <= a->n_rows; row += VALUE_ROWS)
-        vector_values_rows(a, row, VALUE_ROWS);
-    for (; row < a->n_rows; row++)
-        vector_values_rows(a, row, 1);
-}
-
 static void vector_kernels(struct cpu_kernels *k) {
     k->dot[TENSOR_F32] = vector_dot_f32;
     k->dot[TENSOR_F16] = vector_dot_f16;
@@ -310,8 +258,6 @@ static void vector_kernels(struct cpu_kernels *k) {
     k->layer_norm = vector_layer_norm;
     k->activate = vector_activate;
     k->activate_mul = vector_activate_mul;
-    k->softmax_block = vector_softmax_block;
-    k->attn_values = vector_attn_values;
 }
 
 #endif

@@ -5,7 +5,7 @@
 // or write through them; `read` and `write` copy between host and backend. All calls come from one thread
 // (the inference thread) and have happened, or are ordered before the next call, when they return.
 //
-// Determinism: for a weight opened with WEIGHT_ROWS_ANY, and for every other operation, a row's result does
+// Determinism: for a weight opened with WEIGHT_ROWS_ANY or _INT8, and for every other operation, a row's result does
 // not depend on n_rows, on the other rows, on the number of threads or on how work was split.
 #ifndef COMPUTE_OPS_H
 #define COMPUTE_OPS_H
@@ -23,13 +23,17 @@ enum weight_rows {
     WEIGHT_ROWS_ANY,   // language model: rows come in any number and must not see each other
     WEIGHT_ROWS_NONE,  // only looked up by get_rows
     WEIGHT_ROWS_FIXED, // vision: the shape is always the same, so a BLAS may round as it likes
+    WEIGHT_ROWS_INT8,  // as ANY, with the weights in 8 bits whatever their type: faster, a little less exact
 };
 
 enum act {
-    ACT_GELU,       // 0.5 x (1 + erf(x / sqrt 2))
-    ACT_GELU_TANH,  // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
-    ACT_GELU_QUICK, // x sigmoid(1.702 x)
-    ACT_SILU,       // x sigmoid(x)
+    ACT_GELU,         // 0.5 x (1 + erf(x / sqrt 2))
+    ACT_GELU_TANH,    // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+    ACT_GELU_QUICK,   // x sigmoid(1.702 x)
+    ACT_SILU,         // x sigmoid(x)
+    ACT_RELU,         // max(x, 0)
+    ACT_HARD_SIGMOID, // min(max(x + 3, 0), 6) / 6
+    ACT_HARD_SWISH,   // x times that
 };
 
 // One run of queries that share keys and values: a sequence of the language model, or a whole image.
@@ -62,6 +66,12 @@ struct rope {
     float magnitude;     // of the rotated pairs, 1 but for YaRN and LongRoPE
     size_t n_axes;       // positions of a row; 0 and 1: one
     const uint8_t *axes; // [n_rot / 2] host memory: which of them turns each pair; NULL with one axis
+};
+
+// Grids of rows: row y n_cols + x of a grid is what stands in line y and column x.
+struct grid {
+    size_t n_grids, n_lines, n_cols;
+    size_t stride; // 1, or 2: every second line and column is computed, from the first on
 };
 
 // Which experts of a mixture each row takes. Memory of the backend.
@@ -138,6 +148,11 @@ struct ops {
     void (*mul_rows)(struct ops *o, float *x, const float *w, size_t n_rows, size_t n);
     // y[n_rows, n] = means of group rows each of x[n_rows * group, n].
     void (*mean_rows)(struct ops *o, float *y, const float *x, size_t group, size_t n_rows, size_t n);
+    // A depthwise convolution of 3 x 3: each row of y is the sum of its neighbours in x[n_grids, n_lines,
+    // n_cols, n] and its own, each times w[3, 3, n] value by value, plus b[n] (may be NULL); beyond the edges
+    // is 0. y[n_grids, ceil(n_lines / stride), ceil(n_cols / stride), n] must not overlap x.
+    void (*conv_rows)(struct ops *o, float *y, const float *x, const float *w, const float *b,
+                      const struct grid *grid, size_t n);
 
     void (*close)(struct ops *o);
 };

@@ -129,7 +129,7 @@ static void to_q8_0(void *blocks, const float *x, size_t n) {
         b[k].d = f32_to_f16(fabsf(extreme(x, 32)) / 127.0f);
         float inverse = inverse_of(f16_to_f32(b[k].d));
         for (size_t i = 0; i < 32; i++)
-            b[k].qs[i] = (int8_t)clamp(nearbyintf(x[i] * inverse), -127, 127);
+            b[k].qs[i] = (int8_t)clamp((float)lrintf(x[i] * inverse), -127, 127);
     }
 }
 

@@ -252,6 +252,54 @@ static void test_fixed(struct ops *ref, const char *isa) {
     }
 }
 
+// Floats in 8 bits: rows of any length, each the same in any batch, and near the exact product.
+static void test_int8(struct ops *ref, const char *isa) {
+    static const enum tensor_type float_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
+    static const size_t lengths[] = {1, 32, 37, 300, 588};
+    struct ops *one = open_isa(isa, 1), *three = open_isa(isa, 3);
+    for (size_t i = 0; one && i < 15; i++) {
+        enum { N_OUT = 53, N_ROWS = 40 };
+        size_t n_in = lengths[i % 5], n = N_ROWS * N_OUT;
+        struct tensor t = random_weight(float_types[i / 5], n_in, N_OUT);
+        struct weight *floats = weight_of(ref, &t, WEIGHT_ROWS_ANY);
+        struct weight *plain = weight_of(ref, &t, WEIGHT_ROWS_INT8),
+                      *w = weight_of(one, &t, WEIGHT_ROWS_INT8);
+        CHECK(weight_n_in(w) == n_in && weight_n_out(w) == N_OUT);
+        float *x = random_floats(N_ROWS * n_in), *bias = random_floats(N_OUT);
+        float *exact = random_floats(n), *want = random_floats(n), *y = random_floats(n),
+              *row = random_floats(n);
+        exact_matmul(ref, exact, floats, bias, x, N_ROWS);
+        ref->matmul(ref, want, plain, bias, x, N_ROWS, false);
+        three->matmul(three, y, w, bias, x, N_ROWS, false);
+        check_limit("in 8 bits against the exact sum", one, &t, N_ROWS, N_ROWS, y, exact, 1e-4);
+        check_limit("in 8 bits against ref", one, &t, N_ROWS, N_ROWS, y, want, 1e-11);
+        for (size_t r = 0; r < N_ROWS; r++)
+            one->matmul(one, row + r * N_OUT, w, bias, x + r * n_in, 1, false);
+        CHECK(memcmp(y, row, n * sizeof *y) == 0);
+        ref->weight_release(ref, floats);
+        ref->weight_release(ref, plain);
+        one->weight_release(one, w);
+        free((void *)t.data);
+        free(x);
+        free(bias);
+        free(exact);
+        free(want);
+        free(y);
+        free(row);
+    }
+    float bad[64] = {[40] = NAN};
+    struct tensor t = {
+        .type = TENSOR_F32, .n_dims = 2, .ne = {32, 2, 1, 1}, .data = bad, .size_bytes = sizeof bad};
+    snprintf(t.name, sizeof t.name, "bad.weight");
+    struct err err = {0};
+    CHECK(!one || !one->weight_create(one, &t, WEIGHT_ROWS_INT8, &err));
+    CHECK(!one || (err.code == ERR_MODEL && strstr(err.msg, "bad.weight: a value that is not a number")));
+    if (one) {
+        one->close(one);
+        three->close(three);
+    }
+}
+
 // The largest magnitudes that the integer kernels can meet: sums of pairs must not saturate.
 static void test_extremes(struct ops *ref, const char *isa) {
     struct ops *o = open_isa(isa, 1);
@@ -292,6 +340,7 @@ int main(void) {
         test_matmul(ref, isas[i]);
         test_large(isas[i]);
         test_fixed(ref, isas[i]);
+        test_int8(ref, isas[i]);
         test_extremes(ref, isas[i]);
     }
     ref->close(ref);

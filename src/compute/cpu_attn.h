@@ -1,0 +1,201 @@
+// The loops of attention for one instruction set, written over the vectors of cpu_vector.h and
+//   vf_transpose(v)             VF_N vectors as a square, in place
+//   ATTN_VECTORS                vectors of a tile: with ATTN_ROWS rows they fill the registers
+//
+// A tile keeps the results of some rows in registers, so that a vector of keys or values is loaded once for all
+// of them. Each result takes its products one by one in order: it is the same in any tile.
+#ifndef COMPUTE_CPU_ATTN_H
+#define COMPUTE_CPU_ATTN_H
+
+#include "compute/cpu_vector.h"
+
+enum { ATTN_ROWS = 6 };
+
+static void vector_attn_keys(float *kt, const void *k, enum tensor_type type, size_t stride, size_t n_keys,
+                             size_t head_dim) {
+    for (size_t key = 0; key < n_keys; key += VF_N)
+        for (size_t d = 0; d < head_dim; d += VF_N) {
+            size_t n = head_dim - d < VF_N ? head_dim - d : VF_N;
+            vf v[VF_N];
+            for (size_t i = 0; i < VF_N; i++) {
+                size_t at = (key + i) * stride + d;
+                if (key + i >= n_keys)
+                    v[i] = vf_set1(0);
+                else if (type == TENSOR_F16)
+                    v[i] = n < VF_N ? vf_load_f16_part((const uint16_t *)k + at, n)
+                                    : vf_load_f16((const uint16_t *)k + at);
+                else
+                    v[i] = n < VF_N ? vf_load_part((const float *)k + at, n) : vf_load((const float *)k + at);
+            }
+            vf_transpose(v);
+            for (size_t i = 0; i < n; i++)
+                vf_store(kt + (d + i) * ATTN_KEYS + key, v[i]);
+        }
+}
+
+INLINE void scores_tile(const struct attn_scores *a, size_t row, size_t key, const size_t n_rows,
+                        const size_t n_vectors) {
+    vf acc[ATTN_ROWS][ATTN_VECTORS];
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t i = 0; i < n_vectors; i++)
+            acc[r][i] = vf_set1(0);
+    const float *q = a->q + row * a->head_dim, *k = a->kt + key;
+    for (size_t d = 0; d < a->head_dim; d++, k += ATTN_KEYS) {
+        vf v[ATTN_VECTORS];
+        for (size_t i = 0; i < n_vectors; i++)
+            v[i] = vf_load(k + i * VF_N);
+        for (size_t r = 0; r < n_rows; r++) {
+            vf x = vf_set1(q[r * a->head_dim + d]);
+            for (size_t i = 0; i < n_vectors; i++)
+                acc[r][i] = vf_fma(x, v[i], acc[r][i]);
+        }
+    }
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t i = 0; i < n_vectors; i++)
+            vf_store(a->s + (row + r) * ATTN_KEYS + key + i * VF_N, acc[r][i]);
+}
+
+INLINE void scores_rows(const struct attn_scores *a, size_t row, const size_t n_rows) {
+    size_t key = 0;
+    for (; key + (ATTN_VECTORS - 1) * VF_N < a->n_keys; key += ATTN_VECTORS * VF_N)
+        scores_tile(a, row, key, n_rows, ATTN_VECTORS);
+    for (; key < a->n_keys; key += VF_N)
+        scores_tile(a, row, key, n_rows, 1);
+}
+
+static void vector_attn_scores(const struct attn_scores *a) {
+    size_t row = 0;
+    for (; row + ATTN_ROWS <= a->n_rows; row += ATTN_ROWS)
+        scores_rows(a, row, ATTN_ROWS);
+    for (; row + 2 <= a->n_rows; row += 2)
+        scores_rows(a, row, 2);
+    if (row < a->n_rows)
+        scores_rows(a, row, 1);
+}
+
+// 1 / (1 + e^-2u) is (1 + tanh u) / 2.
+INLINE vf vf_soft_cap(vf s, float cap) {
+    vf half = vf_times_sigmoid(vf_set1(1), vf_mul(s, vf_set1(2 / cap)));
+    return vf_mul(vf_sub(vf_add(half, half), vf_set1(1)), vf_set1(cap));
+}
+
+INLINE vf block_max(const float *s) {
+    vf max = vf_load(s);
+    for (size_t i = VF_N; i < ATTN_KEYS; i += VF_N)
+        max = vf_max(vf_load(s + i), max);
+    return max;
+}
+
+// In place e^(s - max); returns their sums lane by lane.
+INLINE vf block_exp(float *s, float max) {
+    vf sum = vf_set1(0), m = vf_set1(max);
+    for (size_t i = 0; i < ATTN_KEYS; i += VF_N) {
+        vf p = vf_exp_negative(vf_sub(vf_load(s + i), m));
+        vf_store(s + i, p);
+        sum = vf_add(sum, p);
+    }
+    return sum;
+}
+
+static void mask_scores(const struct attn_softmax *a, size_t row) {
+    float *s = a->s + row * ATTN_KEYS;
+    for (size_t i = 0; a->soft_cap > 0 && i < ATTN_KEYS; i += VF_N)
+        vf_store(s + i, vf_soft_cap(vf_load(s + i), a->soft_cap));
+    for (size_t i = 0; a->first_key + i < a->begin[row]; i++)
+        s[i] = -INFINITY;
+    for (size_t i = ATTN_KEYS; a->first_key + i > a->end[row]; i--)
+        s[i - 1] = -INFINITY;
+}
+
+// Step by step for all rows, so that what is one number a row is worked as vectors of rows.
+static void vector_attn_softmax(const struct attn_softmax *a) {
+    float tops[ATTN_ROWS_MAX], sums[ATTN_ROWS_MAX];
+    for (size_t r = 0; r < a->n_rows; r++)
+        mask_scores(a, r);
+    for (size_t r = 0; r < a->n_rows; r += 4) { // past the last row: the last one again
+        const float *s = a->s + r * ATTN_KEYS;
+        size_t last = a->n_rows - r - 1;
+        vf_max4(tops + r, block_max(s), block_max(s + (last < 1 ? last : 1) * ATTN_KEYS),
+                block_max(s + (last < 2 ? last : 2) * ATTN_KEYS),
+                block_max(s + (last < 3 ? last : 3) * ATTN_KEYS));
+    }
+    for (size_t r = 0; r < a->n_rows; r += VF_N) {
+        size_t n = a->n_rows - r < VF_N ? a->n_rows - r : VF_N;
+        vf max = vf_load_part(a->max + r, n), new_max = vf_max(vf_load_part(tops + r, n), max);
+        vf_store_part(a->decay + r, n, vf_exp_negative(vf_sub(max, new_max)));
+        vf_store_part(a->max + r, n, new_max);
+    }
+    for (size_t r = 0; r < a->n_rows; r += 4) {
+        vf v[4];
+        for (size_t i = 0; i < 4; i++)
+            v[i] = r + i < a->n_rows ? block_exp(a->s + (r + i) * ATTN_KEYS, a->max[r + i]) : vf_set1(0);
+        vf_sum4(sums + r, v[0], v[1], v[2], v[3]);
+    }
+    for (size_t r = 0; r < a->n_rows; r += VF_N) {
+        size_t n = a->n_rows - r < VF_N ? a->n_rows - r : VF_N;
+        vf sum =
+            vf_fma(vf_load_part(a->sum + r, n), vf_load_part(a->decay + r, n), vf_load_part(sums + r, n));
+        vf_store_part(a->sum + r, n, sum);
+    }
+}
+
+INLINE void values_tile(const struct attn_values *a, size_t row, size_t col, const size_t n_rows,
+                        const size_t n_vectors) {
+    vf acc[ATTN_ROWS][ATTN_VECTORS];
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t i = 0; i < n_vectors; i++)
+            acc[r][i] =
+                vf_mul(vf_load(a->acc + (row + r) * a->n + col + i * VF_N), vf_set1(a->decay[row + r]));
+    const float *p = a->p + row * ATTN_KEYS, *at = a->v + col;
+    for (size_t key = 0; key < a->n_keys; key++, at += a->n) {
+        vf v[ATTN_VECTORS];
+        for (size_t i = 0; i < n_vectors; i++)
+            v[i] = vf_load(at + i * VF_N);
+        for (size_t r = 0; r < n_rows; r++) {
+            vf x = vf_set1(p[r * ATTN_KEYS + key]);
+            for (size_t i = 0; i < n_vectors; i++)
+                acc[r][i] = vf_fma(x, v[i], acc[r][i]);
+        }
+    }
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t i = 0; i < n_vectors; i++)
+            vf_store(a->acc + (row + r) * a->n + col + i * VF_N, acc[r][i]);
+}
+
+// Never a single vector behind a full tile, which would leave the multipliers waiting: 5 are 3 and 2.
+INLINE void values_rows(const struct attn_values *a, size_t row, const size_t n_rows) {
+    size_t col = 0, left = (a->n + VF_N - 1) / VF_N;
+    for (; left > ATTN_VECTORS + 1 || left == ATTN_VECTORS; left -= ATTN_VECTORS, col += ATTN_VECTORS * VF_N)
+        values_tile(a, row, col, n_rows, ATTN_VECTORS);
+    if (left > 2 && ATTN_VECTORS > 2) {
+        values_tile(a, row, col, n_rows, 3);
+        left -= 3;
+        col += 3 * VF_N;
+    }
+    if (left >= 2) {
+        values_tile(a, row, col, n_rows, 2);
+        left -= 2;
+        col += 2 * VF_N;
+    }
+    if (left)
+        values_tile(a, row, col, n_rows, 1);
+}
+
+static void vector_attn_values(const struct attn_values *a) {
+    size_t row = 0;
+    for (; row + ATTN_ROWS <= a->n_rows; row += ATTN_ROWS)
+        values_rows(a, row, ATTN_ROWS);
+    for (; row + 2 <= a->n_rows; row += 2)
+        values_rows(a, row, 2);
+    if (row < a->n_rows)
+        values_rows(a, row, 1);
+}
+
+static void attn_kernels(struct cpu_kernels *k) {
+    k->attn_keys = vector_attn_keys;
+    k->attn_scores = vector_attn_scores;
+    k->attn_softmax = vector_attn_softmax;
+    k->attn_values = vector_attn_values;
+}
+
+#endif
