@@ -26,11 +26,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum mark { MARK_TEMPLATE, MARK_INPUT, MARK_IMAGE, MARK_ANSWER }; // what a template changes becomes INPUT
 
 struct chat {
     char *name;
+    const char *stop; // of a built-in format
     struct jinja_template *template;
     bool takes_strings;      // as content; else lists of parts
     bool takes_system;       // else a system message goes before the first user's text
@@ -45,6 +47,10 @@ static const char *const placeholders[] = {
 
 const char *chat_name(const struct chat *c) {
     return c->name;
+}
+
+const char *chat_stop(const struct chat *c) {
+    return c->stop;
 }
 
 void chat_close(struct chat *c) {
@@ -500,6 +506,17 @@ static const struct chat_format *find_format(const char *name) {
     return f->name ? f : NULL;
 }
 
+// The format that a file without a template is in by its name, or NULL.
+static const struct chat_format *find_model(const struct gguf *g) {
+    struct gguf_string name = {"", 0};
+    gguf_get_string(g, "general.name", &name, NULL, NULL);
+    for (const struct chat_format *f = chat_formats; f->name; f++)
+        for (size_t i = 0; f->model && i + strlen(f->model) <= name.len; i++)
+            if (strncasecmp(name.data + i, f->model, strlen(f->model)) == 0)
+                return f;
+    return NULL;
+}
+
 // Returns new text. A name that is neither a format's nor a file's is told with the formats there are.
 static char *read_file(const char *path, size_t *len, struct err *err) {
     FILE *f = fopen(path, "rb");
@@ -547,11 +564,15 @@ struct chat *chat_open(const struct gguf *g, const struct tokenizer *t, const ch
         return NULL;
     if (found)
         return compile("tokenizer.chat_template", text.data, text.len, t, ERR_MODEL, err);
-    if (!choice)
-        choice = tokenizer_find_special(t, "<|im_start|>") != TOKEN_NONE ? "chatml" : "vicuna";
-    const struct chat_format *format = find_format(choice);
-    if (format)
-        return compile(format->name, format->text, strlen(format->text), t, ERR_INVALID_VALUE, err);
+    const struct chat_format *format = choice ? find_format(choice) : find_model(g);
+    if (!choice && !format)
+        format = find_format(tokenizer_find_special(t, "<|im_start|>") != TOKEN_NONE ? "chatml" : "vicuna");
+    if (format) {
+        struct chat *c = compile(format->name, format->text, strlen(format->text), t, ERR_INVALID_VALUE, err);
+        if (c)
+            c->stop = format->stop;
+        return c;
+    }
     size_t len = 0;
     char *given = read_file(choice, &len, err);
     struct chat *c = given ? compile(choice, given, len, t, ERR_INVALID_VALUE, err) : NULL;

@@ -8,20 +8,25 @@
 
 struct chat_format { // built in
     const char *name;
-    const char *text; // Jinja
+    const char *text;  // Jinja
+    const char *model; // part of general.name, any case, of files without a template that are in it, or NULL
+    const char *stop;  // a text that ends an answer although it is no token, or NULL
 };
 
 extern const struct chat_format chat_formats[]; // ends with a name of NULL
 
 struct chat; // a compiled template and what it can do; read-only: any thread
 
-// Returns new. choice: a built-in format's name or a file; NULL: tokenizer.chat_template, and without one
-// chatml where the vocabulary has its marks, else vicuna. ERR_MODEL names line and reason for a template of
+// Returns new. choice: a built-in format's name or a file; NULL: tokenizer.chat_template, and without one the
+// format of the model's name, else chatml where the vocabulary has its marks, else vicuna. ERR_MODEL names line and reason for a template of
 // the model file, ERR_INVALID_VALUE for a choice; a template that does not write what users say is refused.
 struct chat *chat_open(const struct gguf *g, const struct tokenizer *t, const char *choice, struct err *err);
 void chat_close(struct chat *c);
 const char *chat_name(
     const struct chat *c); // of a built-in format, else its file or "tokenizer.chat_template"
+
+// A text that ends an answer, borrowed, or NULL.
+const char *chat_stop(const struct chat *c);
 
 // What chat_render writes to. Every piece of text is one text to the tokenizer.
 struct chat_sink {

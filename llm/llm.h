@@ -40,6 +40,7 @@ size_t llm_n_embd_image(const struct llm *m); // width of an image's row: n_embd
 size_t llm_n_vocab(const struct llm *m);
 size_t llm_n_rows_max(const struct llm *m);
 const char *llm_template_name(const struct llm *m);
+const char *llm_template_stop(const struct llm *m); // a text that ends an answer in this format, or NULL
 
 // ---- tokens (any thread) ----
 
@@ -79,6 +80,14 @@ struct llm_image {                      // rows in the place of a picture; borro
     size_t grid_width, grid_height; // M-RoPE: columns and lines of the rows; 0: one position a row
     bool both_ways;                 // rows of a run see each other both ways
 };
+
+// What an image takes of a prompt: its rows, and the tokens of its special strings. Texts without rows between
+// them are one, and each is tokenized by itself, the first as what goes on from other text. That is what a
+// prompt with the image has more than one without it, but where a line end of the strings joins with text
+// beside them, or the tokenizer begins the text behind with a space of its own (Llama's SentencePiece). A line
+// feed that the template puts between image and text belongs to the message. Any thread.
+bool llm_image_n_tokens(const struct llm *m, const struct llm_image *image, size_t *n_tokens,
+                        struct err *err);
 
 struct llm_part { // text, or an image when image.n_tokens > 0
     const char *text;

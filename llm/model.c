@@ -445,3 +445,7 @@ size_t llm_n_rows_max(const struct llm *m) {
 const char *llm_template_name(const struct llm *m) {
     return chat_name(m->chat);
 }
+
+const char *llm_template_stop(const struct llm *m) {
+    return chat_stop(m->chat);
+}

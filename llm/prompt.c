@@ -10,6 +10,7 @@
 // transformers' LLaVA 1.5 does. Nothing is computed here: a row becomes an embedding in the forward pass.
 #include "llm/prompt.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "llm/chat.h"
 #include "llm/model.h"
@@ -23,9 +24,10 @@ struct builder {
     struct token_ids ids;
     struct prompt_image *images;
     char **keys;
-    size_t n_runs, n_images, n_image_rows;
-    bool ids_end_in_text; // what was put last: the text behind it goes on without a space prefix
-    size_t n_left_out;    // rows of images counted but not laid out, once they cannot fit
+    size_t n_runs, n_images;
+    size_t n_image_tokens; // with their special strings
+    bool ids_end_in_text;  // what was put last: the text behind it goes on without a space prefix
+    size_t n_left_out;     // rows of images counted but not laid out, once they cannot fit
 };
 
 static bool put_text(void *ctx, const char *text, const uint8_t *is_input, size_t len, struct err *err) {
@@ -56,9 +58,6 @@ static bool put_rows(void *ctx, const struct llm_image *image, size_t first, siz
     b->ids_end_in_text = false;
     if (first == 0)
         b->keys[b->n_images++] = xstrdup(image->key);
-    if (!size_add(b->n_image_rows, n, &b->n_image_rows))
-        return err_set(err, ERR_CONTEXT_EXCEEDED, "an image of %zu tokens, the context holds %zu", n,
-                       b->m->n_ctx);
     if (image->both_ways && n > b->m->n_rows_max)
         return err_set(err, ERR_INVALID_VALUE, "an image of %zu tokens that go in one step, a step holds %zu",
                        n, b->m->n_rows_max);
@@ -75,10 +74,10 @@ static bool put_rows(void *ctx, const struct llm_image *image, size_t first, siz
         .both_ways = image->both_ways,
     };
     snprintf(run->key, key_size, "%s %zu", image->key, first);
-    if (b->n_left_out > 0 || b->ids.n >= b->m->n_ctx || n > b->m->n_ctx - b->ids.n) {
-        b->n_left_out += n;
-        return true;
-    }
+    if (b->n_left_out > 0 || b->ids.n >= b->m->n_ctx || n > b->m->n_ctx - b->ids.n)
+        return size_add(b->n_left_out, n, &b->n_left_out) ||
+               err_set(err, ERR_CONTEXT_EXCEEDED, "an image of %zu tokens, the context holds %zu", n,
+                       b->m->n_ctx);
     static const int32_t rows[] = {
         PROMPT_IMAGE_ROW, PROMPT_IMAGE_ROW, PROMPT_IMAGE_ROW, PROMPT_IMAGE_ROW,
         PROMPT_IMAGE_ROW, PROMPT_IMAGE_ROW, PROMPT_IMAGE_ROW, PROMPT_IMAGE_ROW,
@@ -143,7 +142,7 @@ static struct llm_prompt *builder_finish(struct builder *b, size_t n_max, struct
         if (b->n_images > 0)
             err_set(err, ERR_CONTEXT_EXCEEDED,
                     "prompt of %zu tokens (of these %zu for %zu image%s), the context holds %zu", n_rows,
-                    b->n_image_rows, b->n_images, b->n_images == 1 ? "" : "s", b->m->n_ctx);
+                    b->n_image_tokens, b->n_images, b->n_images == 1 ? "" : "s", b->m->n_ctx);
         else
             err_set(err, ERR_CONTEXT_EXCEEDED, "prompt of %zu tokens, the context holds %zu", n_rows,
                     b->m->n_ctx);
@@ -180,6 +179,31 @@ static size_t n_runs_of(const struct llm_image *image) {
     return n;
 }
 
+bool llm_image_n_tokens(const struct llm *m, const struct llm_image *image, size_t *n_tokens,
+                        struct err *err) {
+    struct token_ids ids = {0};
+    struct buf text;
+    buf_init(&text, 0);
+    bool goes_on = true, ok = true;
+    *n_tokens = image->n_tokens;
+    for (size_t i = 0; ok && i <= image->n_spans; i++) {
+        const struct llm_image_span *span = i < image->n_spans ? &image->spans[i] : NULL;
+        if (span && span->n_rows == 0) {
+            ok = buf_append_str(&text, span->is_number ? "0" : span->text, err);
+            continue;
+        }
+        ok = text.len == 0 ||
+             tokenizer_encode_mixed(m->tokenizer, text.data, NULL, text.len, goes_on, &ids, err);
+        goes_on = false;
+        buf_clear(&text);
+    }
+    ok = ok && (size_add(*n_tokens, ids.n, n_tokens) ||
+                err_set(err, ERR_CONTEXT_EXCEEDED, "an image of %zu tokens", image->n_tokens));
+    buf_clear(&text);
+    token_ids_clear(&ids);
+    return ok;
+}
+
 // A text too long for the context whatever its tokens is refused before any work is done on it.
 static bool check_text_fits(const struct llm *m, size_t text_bytes, struct err *err) {
     size_t longest = tokenizer_longest_piece(m->tokenizer), most;
@@ -192,20 +216,24 @@ static bool check_text_fits(const struct llm *m, size_t text_bytes, struct err *
 
 struct llm_prompt *llm_prompt_chat(const struct llm *m, const struct llm_message *messages, size_t n_messages,
                                    struct err *err) {
-    size_t n_images = 0, n_runs = 0, text_bytes = 0;
+    size_t n_images = 0, n_runs = 0, text_bytes = 0, n_tokens;
+    struct builder b = {.m = m};
     for (size_t i = 0; i < n_messages; i++) {
         for (size_t k = 0; k < messages[i].n_parts; k++) {
             const struct llm_part *part = &messages[i].parts[k];
             n_images += part->image.n_tokens > 0;
-            if (part->image.n_tokens > 0)
+            if (part->image.n_tokens > 0) {
                 n_runs += n_runs_of(&part->image);
-            else if (!size_add(text_bytes, part->len, &text_bytes))
+                if (!llm_image_n_tokens(m, &part->image, &n_tokens, err))
+                    return NULL;
+                if (!size_add(b.n_image_tokens, n_tokens, &b.n_image_tokens))
+                    b.n_image_tokens = SIZE_MAX;
+            } else if (!size_add(text_bytes, part->len, &text_bytes))
                 text_bytes = SIZE_MAX;
         }
     }
     if (!check_text_fits(m, text_bytes, err))
         return NULL;
-    struct builder b = {.m = m};
     struct chat_sink sink = {.ctx = &b, .text = put_text, .ids = put_ids, .rows = put_rows};
     struct llm_prompt *p = NULL;
     // One position at least stays free for the answer.
@@ -227,7 +255,7 @@ struct llm_prompt *llm_prompt_raw(const struct llm *m, const int32_t *ids, size_
         return NULL;
     }
     n_before = image ? n_before : n_ids;
-    struct builder b = {.m = m};
+    struct builder b = {.m = m, .n_image_tokens = image ? image->n_tokens : 0};
     struct llm_prompt *p = NULL;
     if (reserve_images(&b, 1, 1, err) && put_ids(&b, ids, n_before, err) &&
         (!image || put_rows(&b, image, 0, image->n_tokens, err)) &&

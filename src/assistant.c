@@ -1,6 +1,7 @@
 // The pipeline: what one request goes through.
 //
-//   job_prepare       picture bytes -> pixels (vision_prepare); turns -> prompt with a run of rows a picture
+//   job_prepare       picture bytes -> pixels (vision_prepare); turns -> prompt with the rows of each picture; what
+//                     outgrows the context loses its oldest pictures
 //   job_start         prompt + sequence -> what is cached already, which pictures need an encode
 //   job_encode_layer  pixels -> ViT -> projector -> rows [n_tokens, n_embd], a layer a call
 //   job_rows          prompt rows or the last token -> what the next forward step computes
@@ -13,7 +14,12 @@
 #include "store.h"
 #include "vision/vision.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+enum {
+    ANSWER_SHARE = 16
+}; // of the context, 1 in so many positions: kept free for the answer by leaving pictures out
 
 struct job *job_create(struct assistant *a, struct request *r, event_fn emit, void *ud) {
     struct job *j = xcalloc(1, sizeof *j);
@@ -34,6 +40,7 @@ void job_destroy(struct job *j) {
     for (size_t i = 0; i < j->n_images; i++)
         image_release(j->images[i]);
     free(j->images);
+    free(j->notices);
     llm_sampler_destroy(j->sampler);
     llm_detok_destroy(j->detok);
     llm_stops_destroy(j->stops);
@@ -74,6 +81,41 @@ void job_tell_position(struct job *j, size_t position) {
     job_emit_progress(j, STAGE_QUEUED, 0, 0);
 }
 
+void job_tell_notices(struct job *j) {
+    for (size_t i = 0; i < j->n_notices; i++)
+        j->emit(j->ud, &(struct event){.type = EVENT_NOTICE, .notice = j->notices[i]});
+    j->n_notices = 0;
+}
+
+const char *notice_name(enum notice_code code) {
+    static const char *const names[] = {"image_reduced", "image_dropped", "several_images"};
+    return names[code];
+}
+
+const char *notice_text(const struct notice *n, char text[NOTICE_TEXT_SIZE]) {
+    switch (n->code) {
+    case NOTICE_IMAGE_REDUCED:
+        snprintf(text, NOTICE_TEXT_SIZE,
+                 "The model sees a smaller version of a picture, of %zu tokens instead of %zu, to fit the "
+                 "context.",
+                 n->n_tokens, n->full_tokens);
+        break;
+    case NOTICE_IMAGE_DROPPED:
+        snprintf(
+            text, NOTICE_TEXT_SIZE,
+            "The model no longer sees an earlier picture of %zu tokens: the conversation has outgrown the "
+            "context.",
+            n->n_tokens);
+        break;
+    case NOTICE_SEVERAL_IMAGES:
+        snprintf(text, NOTICE_TEXT_SIZE,
+                 "The model was trained on one picture a conversation and sees %zu: it may mix them up.",
+                 n->n_images);
+        break;
+    }
+    return text;
+}
+
 const char *stage_name(enum stage stage) {
     static const char *const names[] = {"queued", "decoding", "encoding", "prefill"};
     return names[stage];
@@ -84,8 +126,10 @@ const char *stage_name(enum stage stage) {
 struct message_list { // messages and their parts, borrowed from histories and request
     struct llm_message *messages;
     struct llm_part *parts;
-    struct image **images;
+    struct image **images;         // [n_images] oldest first, each a reference
+    struct llm_part **image_parts; // [n_images] theirs
     size_t n_messages, n_parts, n_images;
+    size_t n_dropped, n_old; // of the images: left out; before the last message
 };
 
 static size_t turns_n_parts(const struct request_turn *turns, size_t n_turns) {
@@ -99,6 +143,7 @@ static size_t turns_n_parts(const struct request_turn *turns, size_t n_turns) {
 static bool list_add_turns(struct message_list *l, struct images *images, const struct request_turn *turns,
                            size_t n_turns, struct err *err) {
     for (size_t i = 0; i < n_turns; i++) {
+        l->n_old = l->n_images;
         l->messages[l->n_messages++] =
             (struct llm_message){turns[i].role, &l->parts[l->n_parts], turns[i].n_parts};
         for (size_t k = 0; k < turns[i].n_parts; k++) {
@@ -109,9 +154,10 @@ static bool list_add_turns(struct message_list *l, struct images *images, const 
                 out->len = strlen(out->text);
                 continue;
             }
-            struct image *image = images_find(images, part->image_id, err);
+            struct image *image = images_find(images, part->image_id, &part->chosen, err);
             if (!image)
                 return false;
+            l->image_parts[l->n_images] = out;
             l->images[l->n_images++] = image;
             out->image = *image_for_prompt(image);
         }
@@ -137,7 +183,8 @@ static bool list_build(struct message_list *l, struct job *j, struct err *err) {
     }
     l->messages = xcalloc(n_turns, sizeof *l->messages);
     l->parts = xcalloc(n_parts, sizeof *l->parts);
-    l->images = xcalloc(n_parts, sizeof *l->images);
+    l->images = xcalloc(n_parts, sizeof(struct image *));
+    l->image_parts = xcalloc(n_parts, sizeof(struct llm_part *));
     if (r->instructions) {
         struct llm_part *part = &l->parts[l->n_parts++];
         *part = (struct llm_part){.text = r->instructions, .len = strlen(r->instructions)};
@@ -161,6 +208,7 @@ static void list_clear(struct message_list *l) {
     for (size_t i = 0; i < l->n_images; i++)
         image_release(l->images[i]);
     free(l->images);
+    free(l->image_parts);
     free(l->messages);
     free(l->parts);
 }
@@ -173,13 +221,87 @@ static bool job_bind_images(struct job *j, struct err *err) {
         size_t first_row, n_rows;
         const char *key;
         llm_prompt_image(j->prompt, i, &first_row, &n_rows, &key);
-        j->images[i] = images_find(j->assistant->images, key, err);
+        j->images[i] = images_find_key(j->assistant->images, key, err);
         if (!j->images[i])
             return false;
         j->n_images++;
-        j->usage.image_tokens += n_rows;
+        j->usage.image_tokens += image_info(j->images[i])->n_tokens;
     }
     return true;
+}
+
+static void job_notice(struct job *j, const struct notice *notice) {
+    j->notices[j->n_notices++] = *notice;
+}
+
+static struct notice image_notice(enum notice_code code, const struct image *image) {
+    struct notice notice = {.code = code, .n_tokens = image_info(image)->n_tokens};
+    memcpy(notice.image_id, image_info(image)->id, sizeof notice.image_id);
+    return notice;
+}
+
+// The oldest picture makes way for a few words, so that a question about it has something to hold on to.
+static void list_drop_image(struct message_list *l, struct job *j) {
+    static const char mark[] = "[image no longer in context]\n";
+    struct notice notice = image_notice(NOTICE_IMAGE_DROPPED, l->images[l->n_dropped]);
+    *l->image_parts[l->n_dropped++] = (struct llm_part){.text = mark, .len = sizeof mark - 1};
+    job_notice(j, &notice);
+}
+
+// Pictures before the last message give way, oldest first and each as a whole, until the rest fits the context with
+// some room for the answer. Text never does.
+static bool job_build_prompt(struct job *j, struct message_list *l, struct err *err) {
+    const struct llm *llm = j->assistant->llm;
+    size_t n_ctx = llm_n_ctx(llm), room = n_ctx / ANSWER_SHARE, most = j->request->max_output_tokens;
+    size_t n_tokens = 0; // of the pictures left
+    room = most && most < room ? most : room;
+    for (size_t i = 0; i < l->n_images; i++)
+        n_tokens += image_info(l->images[i])->n_tokens;
+    for (;;) {
+        while (l->n_dropped < l->n_old && n_tokens + room > n_ctx) { // no need to try
+            n_tokens -= image_info(l->images[l->n_dropped])->n_tokens;
+            list_drop_image(l, j);
+        }
+        struct err failed = {0};
+        j->prompt = llm_prompt_chat(llm, l->messages, l->n_messages, &failed);
+        bool is_too_long =
+            j->prompt ? llm_prompt_n_rows(j->prompt) + room > n_ctx : failed.code == ERR_CONTEXT_EXCEEDED;
+        if (!is_too_long || l->n_dropped == l->n_old || atomic_load(&j->cancelled)) {
+            if (!j->prompt)
+                *err = failed;
+            return j->prompt;
+        }
+        llm_prompt_destroy(j->prompt);
+        j->prompt = NULL;
+        n_tokens -= image_info(l->images[l->n_dropped])->n_tokens;
+        list_drop_image(l, j);
+    }
+}
+
+static void job_note_images(struct job *j) {
+    const struct request *r = j->request;
+    for (size_t i = 0; i < r->n_turns; i++)
+        for (size_t k = 0; k < r->turns[i].n_parts; k++) {
+            const struct request_part *part = &r->turns[i].parts[k];
+            if (part->full_tokens == 0)
+                continue;
+            struct notice notice = image_notice(NOTICE_IMAGE_REDUCED, part->image);
+            notice.full_tokens = part->full_tokens;
+            job_notice(j, &notice);
+        }
+    if (j->n_images > 1 && vision_single_image(j->assistant->vision))
+        job_notice(j, &(struct notice){.code = NOTICE_SEVERAL_IMAGES, .n_images = j->n_images});
+}
+
+// The request's stop strings, and that of the chat template.
+static struct llm_stops *create_stops(const struct llm *m, const struct request *r) {
+    const char *own = llm_template_stop(m), **stops = xcalloc(r->n_stops + 1, sizeof *stops);
+    for (size_t i = 0; i < r->n_stops; i++)
+        stops[i] = r->stops[i];
+    stops[r->n_stops] = own;
+    struct llm_stops *s = llm_stops_create(stops, r->n_stops + (own != NULL));
+    free(stops);
+    return s;
 }
 
 bool job_prepare(struct job *j, struct err *err) {
@@ -187,8 +309,10 @@ bool job_prepare(struct job *j, struct err *err) {
     struct message_list l = {0};
     bool ok = list_build(&l, j, err);
     if (ok && !j->prompt) {
-        j->prompt = llm_prompt_chat(j->assistant->llm, l.messages, l.n_messages, err);
-        ok = j->prompt && job_bind_images(j, err);
+        j->notices = xcalloc(2 * l.n_images + 1, sizeof *j->notices); // two for each picture at most
+        ok = job_build_prompt(j, &l, err) && job_bind_images(j, err);
+        if (ok)
+            job_note_images(j);
     }
     for (size_t i = 0; ok && i < j->n_images && !atomic_load(&j->cancelled); i++)
         ok = image_rows(j->images[i]) || image_prepare(j->images[i], err);
@@ -202,7 +326,7 @@ bool job_prepare(struct job *j, struct err *err) {
             return false;
         llm_sampler_see(j->sampler, j->prompt);
         j->detok = llm_detok_create(j->assistant->llm, false);
-        j->stops = llm_stops_create((const char *const *)r->stops, r->n_stops);
+        j->stops = create_stops(j->assistant->llm, r);
         size_t room = llm_n_ctx(j->assistant->llm) - j->usage.input_tokens;
         j->ids_cap = r->max_output_tokens && r->max_output_tokens < room ? r->max_output_tokens : room;
         j->ids = xcalloc(j->ids_cap + 1, sizeof *j->ids);
@@ -274,7 +398,7 @@ bool job_encode_layer(struct job *j, struct err *err) {
     if (done < total)
         return true;
     struct image *image = j->images[j->at_image];
-    size_t n = image_info(image)->n_tokens * vision_n_embd(j->assistant->vision);
+    size_t n = image_info(image)->n_rows * vision_n_embd(j->assistant->vision);
     float *rows = try_malloc_array(n, sizeof *rows, "embedding rows of a picture", err);
     if (!rows)
         return false;

@@ -5,6 +5,7 @@
 #define ASSISTANT_H
 
 #include "base/err.h"
+#include "images.h"
 #include "llm/llm.h"
 
 #include <stdbool.h>
@@ -13,21 +14,24 @@
 
 struct assistant;
 struct config;
-struct image;
-struct image_info;
-struct images;
 
 // Opens backend, models and caches. ERR_MODEL names file, key or tensor.
 struct assistant *assistant_open(const struct config *config, struct err *err);
 void assistant_close(struct assistant *a);
 const struct llm *assistant_llm(const struct assistant *a);
 struct images *assistant_images(const struct assistant *a); // NULL without a vision model
-size_t assistant_image_tokens(
-    const struct assistant *a); // most rows of one picture, 0 without a vision model
+// Most tokens of a prompt that one picture takes, 0 without a vision model.
+size_t assistant_image_tokens(const struct assistant *a);
 
 // ---- requests ----
 
 enum { RESPONSE_ID_SIZE = 48 };
+
+enum request_detail {
+    DETAIL_AUTO, // as the model's own processor makes it, or what of that fits the context
+    DETAIL_LOW,  // struct image_detail.low
+    DETAIL_HIGH, // as the model's own processor makes it
+};
 
 struct request_part { // text, or a picture as bytes, as an id, or (after assistant_resolve) as a reference
     char *text;
@@ -35,6 +39,11 @@ struct request_part { // text, or a picture as bytes, as an id, or (after assist
     size_t image_size_bytes;
     char *image_id;
     struct image *image;
+    enum request_detail detail;
+    // Set by assistant_resolve: the detail chosen, and where automatic detail made the picture smaller, the tokens it
+    // would have taken; else 0.
+    struct image_detail chosen;
+    size_t full_tokens;
     char param[48]; // where in the message it stood, for errors: "input[0].content[1].image_url"
 };
 
@@ -56,6 +65,7 @@ struct request {                        // all members are owned by it; request_
     struct request_turn *turns;
     size_t n_turns;
     size_t max_output_tokens;     // 0 = up to the context
+    size_t max_image_tokens;      // of each picture of `turns`; 0 = any number
     struct llm_sampling sampling; // .biases points into `biases`
     struct llm_logit_bias *biases;
     struct request_text_bias *text_biases; // assistant_resolve appends their tokens to biases
@@ -78,8 +88,8 @@ struct request_turn *request_add_turn(struct request *r, enum llm_role role);
 struct request_part *request_add_part(struct request_turn *turn);
 
 // Any thread, may take long (base64 is already undone; this hashes pictures and reads their headers). Puts
-// pictures into the store, finds ids and the previous response, counts against max_images. Errors name the
-// part.
+// pictures into the store, finds ids and the previous response, counts against max_images, chooses how large
+// pictures become: those of a message, taken together, leave room for question and answer. Errors name the part.
 bool assistant_resolve(struct assistant *a, struct request *r, struct err *err);
 
 // ---- events ----
@@ -87,7 +97,24 @@ bool assistant_resolve(struct assistant *a, struct request *r, struct err *err);
 enum stage { STAGE_QUEUED, STAGE_DECODING, STAGE_ENCODING, STAGE_PREFILL };
 const char *stage_name(enum stage stage); // "queued", ...
 
-enum event_type { EVENT_PROGRESS, EVENT_DELTA, EVENT_DONE };
+enum event_type { EVENT_PROGRESS, EVENT_NOTICE, EVENT_DELTA, EVENT_DONE };
+
+enum notice_code {
+    NOTICE_IMAGE_REDUCED,  // automatic detail made it smaller than the model's own processor would
+    NOTICE_IMAGE_DROPPED,  // of the conversation: it is left out, so that the rest fits the context
+    NOTICE_SEVERAL_IMAGES, // the model was trained on one picture a conversation
+};
+enum { N_NOTICE_CODES = NOTICE_SEVERAL_IMAGES + 1, NOTICE_TEXT_SIZE = 256 };
+
+struct notice { // what an answer is not told by its text
+    enum notice_code code;
+    char image_id[SHA256_HEX_SIZE]; // empty: of no single picture
+    size_t n_tokens;                // reduced: that it takes; dropped: that it would take
+    size_t full_tokens;             // reduced: that it would have taken
+    size_t n_images;                // several: of the prompt
+};
+const char *notice_name(enum notice_code code);                                    // "image_reduced", ...
+const char *notice_text(const struct notice *notice, char text[NOTICE_TEXT_SIZE]); // a sentence for people
 
 enum finish {
     FINISH_COMPLETED,  // end token or stop string
@@ -99,7 +126,7 @@ enum finish {
 struct usage {
     size_t input_tokens, output_tokens;
     size_t cached_tokens; // of input_tokens: found in the KV cache
-    size_t image_tokens;  // of input_tokens
+    size_t image_tokens;  // of input_tokens: image_info.n_tokens of all pictures
 };
 
 struct stats {
@@ -133,6 +160,8 @@ struct event {
     size_t done, total;    // images when decoding or encoding (done counts finished ones), rows in prefill
     size_t queue_position; // 1 = next, when queued
     double eta_ms;         // of this stage, 0 = unknown
+    // EVENT_NOTICE: before the first delta
+    struct notice notice;
     // EVENT_DELTA: whole UTF-8, not terminated
     const char *text;
     size_t len;

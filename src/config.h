@@ -15,6 +15,7 @@ struct config {
     const char *mmproj_path;   // NULL: a text model
     const char *chat_template; // a built-in format or a file; NULL: the model's own
     bool kv_f32;
+    bool vision_int8;
     struct load_options load;
     size_t n_ctx;     // 0 = min(the model's own, 4096)
     size_t n_threads; // 0 = one a processor

@@ -43,6 +43,8 @@ struct job { // inference thread, unless said otherwise
     struct llm_prompt *prompt;
     struct image **images; // [n_images] references
     size_t n_images;
+    struct notice *notices; // [n_notices] to be told
+    size_t n_notices;
 
     struct llm_seq *seq; // borrowed from the scheduler while it runs
     size_t n_prefix;     // rows the sequence held already
@@ -103,6 +105,9 @@ size_t job_due_tokens(const struct job *j);
 size_t job_shown_tokens(const struct job *j);
 // Sends the last `len` bytes of the answer and the first n_tokens of those waiting.
 void job_emit_delta(struct job *j, const char *text, size_t len, size_t n_tokens);
+
+// What job_prepare has noticed, once.
+void job_tell_notices(struct job *j);
 
 // Progress before the sequence: told when it changes.
 void job_tell_decoding(struct job *j, bool done);

@@ -34,7 +34,7 @@ static const struct command commands[] = {
      cmd_inspect_tokens},
     {CMD_INSPECT_DETOK, "inspect detok", "-m FILE --ids N,N,...", "Print the text of token ids.", 0,
      cmd_inspect_detok},
-    {CMD_INSPECT_LOGITS, "inspect logits", "-m FILE --tokens N,N,... [options]",
+    {CMD_INSPECT_LOGITS, "inspect logits", "-m FILE --tokens N,N,...|--text TEXT [options]",
      "Print the logits of a prompt, with f32 KV cache.", 0, cmd_inspect_logits},
     {CMD_INSPECT_EMBEDDING, "inspect embedding", "-m FILE (--text TEXT | --file FILE) [options]",
      "Print the embedding of a text, with f32 KV cache.", 0, cmd_inspect_embedding},

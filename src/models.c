@@ -32,6 +32,7 @@ struct assistant *assistant_open(const struct config *config, struct err *err) {
     a->vision = vision_open(config->mmproj_path, a->ops,
                             &(struct vision_options){.max_image_bytes = config->max_image_bytes,
                                                      .max_pixels = config->max_pixels,
+                                                     .int8 = config->vision_int8,
                                                      .load = config->load},
                             err);
     if (!a->vision)
@@ -41,7 +42,9 @@ struct assistant *assistant_open(const struct config *config, struct err *err) {
                 config->mmproj_path, vision_n_embd(a->vision), llm_n_embd_image(a->llm));
         goto fail;
     }
-    a->images = images_create(a->vision, IMAGE_BUDGET_BYTES);
+    a->images = images_create(a->vision, a->llm, IMAGE_BUDGET_BYTES, err);
+    if (!a->images)
+        goto fail;
     return a;
 fail:
     assistant_close(a);
@@ -69,5 +72,5 @@ struct images *assistant_images(const struct assistant *a) {
 }
 
 size_t assistant_image_tokens(const struct assistant *a) {
-    return a->vision ? vision_max_tokens(a->vision) : 0;
+    return a->images ? images_most_tokens(a->images) : 0;
 }

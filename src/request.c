@@ -85,8 +85,8 @@ struct request_part *request_add_part(struct request_turn *turn) {
     return &turn->parts[turn->n_parts++];
 }
 
-static bool assistant_resolve_part(struct assistant *a, struct request_part *part, size_t *n_images,
-                                   struct err *err) {
+static bool assistant_resolve_part(struct assistant *a, const struct request *r, struct request_part *part,
+                                   size_t *n_images, struct err *err) {
     if (!part->image_bytes && !part->image_id)
         return true;
     if (!a->images)
@@ -95,18 +95,75 @@ static bool assistant_resolve_part(struct assistant *a, struct request_part *par
     if (++*n_images > a->config->max_images)
         return err_set(err, ERR_TOO_MANY_IMAGES, "picture %zu of the request, limit %zu", *n_images,
                        a->config->max_images);
+    part->chosen =
+        (struct image_detail){.max_tokens = r->max_image_tokens, .low = part->detail == DETAIL_LOW};
     if (part->image_bytes) {
         bool known;
-        part->image = images_put(a->images, part->image_bytes, part->image_size_bytes, &known, err);
+        part->image =
+            images_put(a->images, part->image_bytes, part->image_size_bytes, &part->chosen, &known, err);
         part->image_bytes = NULL;
         if (part->image) {
             free(part->image_id);
             part->image_id = xstrdup(image_info(part->image)->id);
         }
     } else {
-        part->image = images_find(a->images, part->image_id, err);
+        part->image = images_find(a->images, part->image_id, &part->chosen, err);
     }
     return part->image != NULL;
+}
+
+static bool may_shrink(const struct request_part *part) {
+    return part->image && part->detail == DETAIL_AUTO;
+}
+
+// The most that a picture of automatic detail may take so that those of its message take n_tokens in all: small ones
+// stay as they are and leave their share to the others. SIZE_MAX where all fit.
+static size_t auto_share(const struct request_turn *turn, size_t n_tokens) {
+    size_t n_left = 0, total = 0, left = n_tokens;
+    for (size_t j = 0; j < turn->n_parts; j++) {
+        const struct request_part *part = &turn->parts[j];
+        size_t n = part->image ? image_info(part->image)->n_tokens : 0;
+        total += n;
+        n_left += may_shrink(part);
+        if (!may_shrink(part))
+            left -= n < left ? n : left;
+    }
+    if (total <= n_tokens || n_left == 0)
+        return SIZE_MAX;
+    size_t share = left / n_left, n_small = 0, small = 0, n_before;
+    do { // the share grows with each round, and never beyond the largest
+        n_before = n_small;
+        n_small = small = 0;
+        for (size_t j = 0; j < turn->n_parts; j++) {
+            size_t n = may_shrink(&turn->parts[j]) ? image_info(turn->parts[j].image)->n_tokens : SIZE_MAX;
+            n_small += n <= share;
+            small += n <= share ? n : 0;
+        }
+        if (n_small < n_left && small < left)
+            share = (left - small) / (n_left - n_small);
+    } while (n_small > n_before);
+    return share ? share : 1;
+}
+
+// Automatic detail: the pictures of a message together leave room for the question and its answer.
+static bool assistant_fit_turn(struct assistant *a, struct request_turn *turn, struct err *err) {
+    if (!a->images)
+        return true;
+    size_t share = auto_share(turn, images_auto_tokens(a->images));
+    for (size_t j = 0; j < turn->n_parts; j++) {
+        struct request_part *part = &turn->parts[j];
+        if (!may_shrink(part) || image_info(part->image)->n_tokens <= share)
+            continue;
+        size_t full_tokens = image_info(part->image)->n_tokens;
+        part->chosen.max_tokens = share;
+        struct image *smaller = images_find(a->images, part->image_id, &part->chosen, err);
+        if (!smaller)
+            return err_set_param(err, "%s", part->param);
+        image_release(part->image);
+        part->image = smaller;
+        part->full_tokens = image_info(smaller)->n_tokens < full_tokens ? full_tokens : 0;
+    }
+    return true;
 }
 
 static bool assistant_resolve_bias(struct assistant *a, struct request *r,
@@ -131,10 +188,13 @@ bool assistant_resolve(struct assistant *a, struct request *r, struct err *err) 
     for (size_t i = 0; i < r->n_text_biases; i++)
         if (!assistant_resolve_bias(a, r, &r->text_biases[i], err))
             return err_set_param(err, "logit_bias");
-    for (size_t i = 0; i < r->n_turns; i++)
+    for (size_t i = 0; i < r->n_turns; i++) {
         for (size_t j = 0; j < r->turns[i].n_parts; j++)
-            if (!assistant_resolve_part(a, &r->turns[i].parts[j], &n_images, err))
+            if (!assistant_resolve_part(a, r, &r->turns[i].parts[j], &n_images, err))
                 return err_set_param(err, "%s", r->turns[i].parts[j].param);
+        if (!assistant_fit_turn(a, &r->turns[i], err))
+            return false;
+    }
     if (r->previous_response_id)
         r->previous = store_find(a->store, r->previous_response_id, err);
     return !r->previous_response_id || r->previous;

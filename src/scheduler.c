@@ -240,6 +240,7 @@ static void scheduler_take_prepared(struct scheduler *s, struct job *j) {
         return;
     }
     job_tell_decoding(j, true);
+    job_tell_notices(j);
     j->state = JOB_WAITING;
 }
 

@@ -146,6 +146,7 @@ export function ask(text) {
     progress: signal(null), // the last response.progress
     error: signal(null), // {message, code}
     stats: signal(null),
+    notices: signal([]), // response.notice events: what the text does not tell, such as a picture left out
   };
   messages.value = [...messages.value, user, reply];
   run(reply);
@@ -192,6 +193,7 @@ async function run(reply) {
   const { event_id } = reply;
   reply.text.value = "";
   reply.error.value = reply.stats.value = reply.progress.value = null;
+  reply.notices.value = [];
   reply.phase.value = "sending";
   announcement.value = "Generating";
   try {
@@ -301,6 +303,9 @@ const handlers = {
     if (reply.stop) cancel(reply);
   },
   "response.progress": on_progress,
+  "response.notice"(reply, event) {
+    reply.notices.value = [...reply.notices.value, event];
+  },
   "response.output_text.delta"(reply, event) {
     reply.text.value += event.delta;
     if (reply.phase.value === "waiting") reply.phase.value = "writing";

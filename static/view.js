@@ -231,6 +231,16 @@ const ADVICE = {
   image_too_large: "A picture is too large for this server.",
 };
 
+// One line a kind: a conversation may have lost many pictures.
+function Notices({ reply }) {
+  const kinds = new Map();
+  for (const notice of reply.notices.value) {
+    kinds.set(notice.code, { message: kinds.get(notice.code)?.message ?? notice.message, n: (kinds.get(notice.code)?.n ?? 0) + 1 });
+  }
+  return [...kinds].map(([code, { message, n }]) => html`<p class="note" role="status" key=${code}>
+    ${message}${n > 1 ? ` So it is with ${n} pictures.` : ""}</p>`);
+}
+
 function Reply({ reply, is_last }) {
   const phase = reply.phase.value;
   const is_waiting = phase === "sending" || phase === "waiting";
@@ -238,6 +248,7 @@ function Reply({ reply, is_last }) {
   const error = reply.error.value;
   return html`<article class="message reply" data-phase=${phase} aria-label="ocellus" aria-busy=${!is_done}>
     ${is_waiting && html`<${StageLine} reply=${reply} />`}
+    <${Notices} reply=${reply} />
     <${ReplyText} reply=${reply} />
     ${error && html`<p class="error" role="alert">
       ${ADVICE[error.code] && html`<strong>${ADVICE[error.code]}</strong> `}${error.message}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CHECK_SKIPPED = 77 }; // exit code: what the test needs is not here, and it said so
 
@@ -81,6 +82,20 @@ static inline void *check_read_file(const char *path, size_t *size_bytes) {
     data[size] = 0;
     *size_bytes = (size_t)size;
     return data;
+}
+
+// The folder with the golden text case tiny-NAME: in the tree, or beside the repository, where further types of
+// weights lie. NULL, with a word, where it is in neither.
+static inline const char *check_text_cases(const char *name) {
+    static const char *const folders[] = {"tests/golden/text", "../shared/golden/text"};
+    char path[256];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/tiny-%s/case.json", folders[i], name);
+        if (access(path, R_OK) == 0)
+            return folders[i];
+    }
+    printf("tiny-%s: not here, left out\n", name);
+    return NULL;
 }
 
 static inline int check_result(void) {

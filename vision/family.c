@@ -5,23 +5,82 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define MERGE_SCALE_KEY "clip.vision.projector.scale_factor"
 #define MERGE_SIZE_KEY  "clip.vision.spatial_merge_size"
 
+// Of one projector_type, rows with a name come first.
 static const struct vision_family families[] = {
     {.projector_type = "mlp",
-     .plan = plan_anyres,
+     .name = "moondream2",
+     .plan = plan_squash,
+     .projector = &projector_mlp,
+     .position = POSITION_TABLE,
+     .gelu = ACT_GELU_TANH,
+     .projector_gelu = ACT_GELU_TANH,
+     .patch_bias = true,
+     .post_norm = true,
+     .single_image = true,
+     .merge = 1},
+    {.projector_type = "mlp",
+     .name = "nanollava",
+     .plan = plan_pad,
+     .projector = &projector_mlp,
+     .position = POSITION_TABLE,
+     .gelu = ACT_GELU_TANH,
+     .n_unused = 1,
+     .unseen = 6,
+     .patch_bias = true,
+     .single_image = true,
+     .merge = 1},
+    {.projector_type = "mlp",
+     .name = "llama-3-vision-alpha",
+     .plan = plan_squash,
+     .projector = &projector_mlp,
+     .position = POSITION_TABLE,
+     .gelu = ACT_GELU_TANH,
+     .n_unused = 1,
+     .unseen = 6,
+     .patch_bias = true,
+     .single_image = true,
+     .merge = 1},
+    {.projector_type = "mlp",
+     .plan = plan_pad,
+     .asks_plan = true,
      .projector = &projector_mlp,
      .position = POSITION_TABLE,
      .gelu = ACT_GELU,
+     .quick_gelu = true,
+     .single_image = true,
      .merge = 1},
+    {.projector_type = "ldp",
+     .plan = plan_pad,
+     .asks_plan = true,
+     .projector = &projector_ldp,
+     .position = POSITION_TABLE,
+     .gelu = ACT_GELU,
+     .quick_gelu = true,
+     .pre_norm = true,
+     .single_image = true,
+     .merge = 1},
+    {.projector_type = "ldpv2",
+     .plan = plan_pad,
+     .asks_plan = true,
+     .projector = &projector_ldpv2,
+     .position = POSITION_TABLE,
+     .gelu = ACT_GELU,
+     .quick_gelu = true,
+     .pre_norm = true,
+     .single_image = true,
+     .merge = 2},
     {.projector_type = "idefics3",
      .plan = plan_longest_edge,
      .filter = RESIZE_LANCZOS,
      .projector = &projector_shuffle,
      .position = POSITION_BUCKETS,
      .gelu = ACT_GELU_TANH,
+     .patch_bias = true,
      .post_norm = true,
      .merge = 2,
      .merge_key = MERGE_SCALE_KEY},
@@ -31,6 +90,7 @@ static const struct vision_family families[] = {
      .projector = &projector_pool,
      .position = POSITION_TABLE,
      .gelu = ACT_GELU_TANH,
+     .patch_bias = true,
      .post_norm = true,
      .both_ways = true,
      .merge = 4,
@@ -42,6 +102,7 @@ static const struct vision_family families[] = {
      .projector = &projector_merger,
      .rope = ROPE_HALVES,
      .gelu = ACT_GELU,
+     .quick_gelu = true,
      .two_frames = true,
      .cell_features = true,
      .grid_positions = true,
@@ -56,6 +117,7 @@ static const struct vision_family families[] = {
      .projector = &projector_merger,
      .rope = ROPE_HALVES,
      .gelu = ACT_GELU,
+     .windows = true,
      .rms_norm = true,
      .two_frames = true,
      .cell_features = true,
@@ -72,6 +134,7 @@ static const struct vision_family families[] = {
      .position = POSITION_BILINEAR,
      .rope = ROPE_HALVES,
      .gelu = ACT_GELU_TANH,
+     .patch_bias = true,
      .two_frames = true,
      .cell_features = true,
      .grid_positions = true,
@@ -86,6 +149,7 @@ static const struct vision_family families[] = {
      .projector = &projector_shuffle,
      .position = POSITION_TABLE,
      .gelu = ACT_GELU,
+     .patch_bias = true,
      .merge = 2,
      .merge_key = MERGE_SCALE_KEY,
      .before = "<img>",
@@ -95,6 +159,7 @@ static const struct vision_family families[] = {
      .projector = &projector_patch_merge,
      .rope = ROPE_PAIRS,
      .gelu = ACT_GELU,
+     .pre_norm = true,
      .rms_norm = true,
      .merge = 1,
      .merge_key = MERGE_SIZE_KEY},
@@ -103,24 +168,35 @@ static const struct vision_family families[] = {
      .projector = &projector_resampler,
      .position = POSITION_BUCKETS,
      .gelu = ACT_GELU_TANH,
+     .patch_bias = true,
      .post_norm = true,
      .merge = 1},
 };
 
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
-const struct vision_family *vision_family_find(const char *projector_type, size_t len) {
-    for (size_t i = 0; i < N_FAMILIES; i++)
-        if (strlen(families[i].projector_type) == len &&
-            memcmp(families[i].projector_type, projector_type, len) == 0)
-            return &families[i];
+static bool has_part(struct gguf_string s, const char *part) {
+    size_t len = strlen(part);
+    for (size_t i = 0; i + len <= s.len; i++)
+        if (strncasecmp(s.data + i, part, len) == 0)
+            return true;
+    return false;
+}
+
+const struct vision_family *vision_family_find(struct gguf_string projector_type, struct gguf_string name) {
+    for (const struct vision_family *f = families; f < families + N_FAMILIES; f++)
+        if (strlen(f->projector_type) == projector_type.len &&
+            memcmp(f->projector_type, projector_type.data, projector_type.len) == 0 &&
+            (!f->name || has_part(name, f->name)))
+            return f;
     return NULL;
 }
 
 const char *vision_family_list(char list[VISION_FAMILY_LIST_SIZE]) {
     size_t at = 0;
     for (size_t i = 0; i < N_FAMILIES; i++)
-        at += (size_t)snprintf(list + at, VISION_FAMILY_LIST_SIZE - at, "%s%s", i ? ", " : "",
-                               families[i].projector_type);
+        if (!families[i].name)
+            at += (size_t)snprintf(list + at, VISION_FAMILY_LIST_SIZE - at, "%s%s", at ? ", " : "",
+                                   families[i].projector_type);
     return list;
 }

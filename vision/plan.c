@@ -55,20 +55,43 @@ size_t plan_n_values(const struct plan *p) {
     return 3 * (sheet + p->overview.width * p->overview.height);
 }
 
-bool plan_init(struct plan *p, const struct vision_hparams *hp, size_t width_px, size_t height_px,
-               struct err *err) {
-    *p = (struct plan){.picture = {width_px, height_px}};
+static bool make(struct plan *p, const struct vision_hparams *hp, struct err *err) {
     const struct vision_family *family = hp->family;
     if (family->before)
         plan_add_text(p, "%s", family->before);
-    if (!family->plan(hp, p, err))
+    if (!hp->plan(hp, p, err))
         return false;
     p->n_tiles = p->n_cols * p->n_lines + (p->overview.width > 0);
     if (family->after)
         plan_add_text(p, "%s", family->after);
+    return true;
+}
+
+bool plan_init(struct plan *p, const struct vision_hparams *hp, size_t width_px, size_t height_px,
+               const struct vision_detail *detail, struct err *err) {
+    *p = (struct plan){.picture = {width_px, height_px}};
+    if (detail)
+        p->detail = *detail;
+    if (!make(p, hp, err))
+        return false;
     return p->n_tiles <= PLAN_TILES_MAX ||
            err_set(err, ERR_IMAGE_TOO_LARGE, "image: %zu tiles, at most %d are encoded", p->n_tiles,
                    PLAN_TILES_MAX);
+}
+
+void plan_init_largest(struct plan *p, const struct vision_hparams *hp) {
+    *p = (struct plan){.picture = {1, 1}, .largest = true}; // the size, where any will do
+    make(p, hp, NULL);
+}
+
+size_t plan_row_limit(const struct plan *p, size_t low_rows) {
+    size_t limit = p->detail.max_tokens ? p->detail.max_tokens : SIZE_MAX;
+    return p->detail.low && low_rows < limit ? low_rows : limit;
+}
+
+void plan_form(const struct plan *p, char form[VISION_FORM_SIZE]) {
+    snprintf(form, VISION_FORM_SIZE, "%zux%zu+%zux%zu+%zux%zu", p->first.width, p->first.height,
+             p->sheet.width, p->sheet.height, p->overview.width, p->overview.height);
 }
 
 bool plan_init_tiles(struct plan *p, const struct vision_hparams *hp, size_t n_tiles, size_t width_px,
@@ -88,22 +111,6 @@ bool plan_init_tiles(struct plan *p, const struct vision_hparams *hp, size_t n_t
         p->grid = (struct size){width_px / cell, height_px / cell};
     plan_add_rows(p, n_tiles * vision_tile_rows(hp, plan_tile(p, 0)));
     return true;
-}
-
-// The extreme pictures of each kind are squares and strips of every length.
-size_t plan_max_rows(const struct vision_hparams *hp) {
-    size_t most = 0;
-    for (size_t side = 16; side <= IMAGE_SIDE_MAX + 1; side *= 2)
-        for (size_t other = 16; other <= side; other *= 2)
-            for (int turned = 0; turned < 2; turned++) {
-                struct plan p;
-                struct err ignored = {0};
-                if (plan_init(&p, hp, turned ? other : side, turned ? side : other, &ignored) &&
-                    p.n_rows > most)
-                    most = p.n_rows;
-                plan_clear(&p);
-            }
-    return most;
 }
 
 void plan_clear(struct plan *p) {

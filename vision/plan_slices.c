@@ -1,7 +1,7 @@
 // MiniCPM-V: an overview of about scale^2 pixels that keeps the picture's proportions, and where the picture
 // is larger a grid of slices, cut from a resize of its own.
 //
-// Sizes go to whole patches by Python's round (halves to even). Source: MiniCPM-V 2.6,
+// A limit on the rows lowers the number of slices. Sizes go to whole patches by Python's round (halves to even). Source: MiniCPM-V 2.6,
 // image_processing_minicpmv.py: slice_image, find_best_resize, get_refine_size, get_sliced_grid,
 // get_slice_image_placeholder.
 #include "vision/plan.h"
@@ -51,19 +51,29 @@ static size_t longest_side(struct size a, struct size b) {
     return width > height ? width : height;
 }
 
+// How many slices each way; {0}: the overview alone.
+static struct size choose_grid(const struct vision_hparams *hp, const struct plan *p, size_t max_slices) {
+    double scale = (double)hp->image_size, area = (double)p->picture.width * (double)p->picture.height;
+    double wanted = fmin(ceil(area / (scale * scale)), (double)max_slices);
+    return wanted > 1 ? best_grid(p, (size_t)wanted, max_slices) : (struct size){0};
+}
+
 bool plan_slices(const struct vision_hparams *hp, struct plan *p, struct err *err) {
+    size_t n_rows = hp->n_query, limit = plan_row_limit(p, 0), max_slices = hp->params.max_slices;
+    if (p->largest) // slice under slice: most line ends
+        p->picture = (struct size){hp->image_size, hp->image_size * max_slices};
+    struct size grid = choose_grid(hp, p, max_slices);
+    while (grid.width && (grid.width * grid.height + 1) * n_rows > limit)
+        grid = choose_grid(hp, p, --max_slices);
     struct real_size picture = {(double)p->picture.width, (double)p->picture.height};
-    double scale = (double)hp->image_size, ratio = picture.width * picture.height / (scale * scale);
-    double wanted = fmin(ceil(ratio), (double)hp->params.max_slices);
-    p->overview = best_resize(hp, picture, wanted <= 1);
+    p->overview = best_resize(hp, picture, grid.width == 0);
     plan_add_text(p, "<image_id>");
     plan_add_number(p);
     plan_add_text(p, "</image_id><image>");
-    plan_add_rows(p, vision_tile_rows(hp, p->overview));
+    plan_add_rows(p, n_rows);
     plan_add_text(p, "</image>");
     struct size slice = {0};
-    if (wanted > 1) {
-        struct size grid = best_grid(p, (size_t)wanted, hp->params.max_slices);
+    if (grid.width) {
         struct real_size cell = {whole_multiple(picture.width, grid.width) / (double)grid.width,
                                  whole_multiple(picture.height, grid.height) / (double)grid.height};
         slice = best_resize(hp, cell, true);
@@ -72,12 +82,12 @@ bool plan_slices(const struct vision_hparams *hp, struct plan *p, struct err *er
         p->sheet = p->placed = (struct size){slice.width * grid.width, slice.height * grid.height};
         for (size_t i = 0; i < grid.width * grid.height; i++) {
             plan_add_text(p, i > 0 && i % grid.width == 0 ? "\n<slice>" : "<slice>");
-            plan_add_rows(p, vision_tile_rows(hp, slice));
+            plan_add_rows(p, n_rows);
             plan_add_text(p, "</slice>");
         }
     }
     size_t side = longest_side(p->overview, slice) / hp->patch_size;
-    return side <= hp->table_side ||
+    return p->largest || side <= hp->table_side ||
            err_set(err, ERR_IMAGE_UNSUPPORTED,
                    "image: %zux%zu makes slices of %zu patches a side, want at most %zu", p->picture.width,
                    p->picture.height, side, hp->table_side);

@@ -83,10 +83,10 @@ static bool make_sheet(const struct vision_hparams *hp, const struct plan *p, co
 
 static bool make_overview(const struct vision_hparams *hp, const struct plan *p, const struct image *picture,
                           const struct image *sheet, struct image *overview, struct err *err) {
+    struct size size = p->uncut.width ? p->uncut : p->overview;
     if (p->pad)
-        return resize_padded(hp, picture, overview, p->overview, err);
-    return resize_whole(p->overview_of_sheet ? sheet : picture, hp->family->filter, overview, p->overview,
-                        err);
+        return resize_padded(hp, picture, overview, size, err);
+    return resize_whole(p->overview_of_sheet ? sheet : picture, hp->family->filter, overview, size, err);
 }
 
 bool preprocess_image(const struct vision_hparams *hp, const struct plan *p, const struct image *image,
@@ -104,7 +104,7 @@ bool preprocess_image(const struct vision_hparams *hp, const struct plan *p, con
     for (size_t tile = 0; ok && tile < p->n_tiles; tile++) {
         struct size size = plan_tile(p, tile);
         if (plan_is_overview(p, tile)) {
-            cut_tile(&n, overview.rgb, overview.width_px, 0, 0, size, pixels);
+            cut_tile(&n, overview.rgb, overview.width_px, p->cut_left, p->cut_top, size, pixels);
         } else {
             size_t i = tile - (p->overview.width && !p->overview_last);
             cut_tile(&n, sheet.rgb, sheet.width_px, i % p->n_cols * size.width, i / p->n_cols * size.height,

@@ -27,8 +27,8 @@ struct projector_kind {
     void (*tap)(const struct projector *p, size_t block, const float *x);
 };
 
-extern const struct projector_kind projector_mlp, projector_pool, projector_shuffle, projector_merger,
-    projector_patch_merge, projector_resampler;
+extern const struct projector_kind projector_mlp, projector_ldp, projector_ldpv2, projector_pool,
+    projector_shuffle, projector_merger, projector_patch_merge, projector_resampler;
 
 // False with ERR_NOMEM. projector_clear also after failure.
 bool projector_init(struct projector *p, const struct vision_model *m, size_t n_tiles, size_t n_patches,

@@ -11,36 +11,63 @@
 
 #include <stdio.h>
 
+#define KEY_DEEPSTACK "clip.vision.is_deepstack_layers"
+
 static size_t n_cell_values(const struct vision_hparams *hp) {
     return hp->merge * hp->merge * hp->n_embd;
+}
+
+static bool check_deepstack_key(const struct vision_model *m, struct err *err) {
+    const struct gguf_key *key = gguf_find_key(m->gguf, KEY_DEEPSTACK);
+    if (key && (key->type != GGUF_ARRAY || key->item_type != GGUF_BOOL || key->n < m->hp.n_block))
+        return err_set(err, ERR_MODEL, KEY_DEEPSTACK ": want an array of a bool for each of %zu blocks",
+                       m->hp.n_block);
+    for (size_t i = 0; i < gguf_n_tensors(m->gguf); i++) {
+        const char *name = gguf_tensor_at(m->gguf, i)->name;
+        size_t block;
+        if (sscanf(name, "v.deepstack.%4zu.", &block) == 1 &&
+            (block >= m->hp.n_block || (key && !gguf_array_int(key, block))))
+            return err_set(err, ERR_MODEL, "%s: block %zu of %zu is not tapped%s", name, block, m->hp.n_block,
+                           key ? " by " KEY_DEEPSTACK : "");
+    }
+    return true;
+}
+
+// Whether block i is tapped: as the key says where the file has it, else where there are tensors.
+static bool is_tapped(const struct vision_model *m, size_t i) {
+    const struct gguf_key *key = gguf_find_key(m->gguf, KEY_DEEPSTACK);
+    char name[48];
+    snprintf(name, sizeof name, "v.deepstack.%zu.fc1.weight", i);
+    return key ? gguf_array_int(key, i) : gguf_find_tensor(m->gguf, name) != NULL;
 }
 
 static bool bind_tap(struct vision_model *m, size_t i, size_t n_embd_lm, struct err *err) {
     struct vision_block *b = &m->blocks[i];
     size_t n = n_cell_values(&m->hp);
     char name[48];
-    snprintf(name, sizeof name, "v.deepstack.%zu.fc1.weight", i);
-    if (!gguf_find_tensor(m->gguf, name))
+    if (!is_tapped(m, i))
         return true;
     m->hp.n_deepstack++;
     snprintf(name, sizeof name, "v.deepstack.%zu.norm", i);
     if (!vision_bind_norm(m, &b->tap_norm, name, n, false, err))
         return false;
     snprintf(name, sizeof name, "v.deepstack.%zu.fc1", i);
-    if (!vision_bind_linear(m, &b->tap_in, name, BIND_ANY, n, err))
+    if (!vision_bind_biased(m, &b->tap_in, name, BIND_ANY, n, err))
         return false;
     snprintf(name, sizeof name, "v.deepstack.%zu.fc2", i);
-    return vision_bind_linear(m, &b->tap_out, name, n_embd_lm, weight_n_out(b->tap_in.w), err);
+    return vision_bind_biased(m, &b->tap_out, name, n_embd_lm, weight_n_out(b->tap_in.w), err);
 }
 
 static bool bind(struct vision_model *m, struct err *err) {
     struct vision_projector *p = &m->projector;
     size_t n = n_cell_values(&m->hp);
     if (!vision_bind_norm(m, &p->norm[0], "v.post_ln", m->hp.n_embd, m->hp.family->rms_norm, err) ||
-        !vision_bind_linear(m, &p->linear[0], "mm.0", BIND_ANY, n, err) ||
-        !vision_bind_linear(m, &p->linear[1], "mm.2", BIND_ANY, weight_n_out(p->linear[0].w), err))
+        !vision_bind_biased(m, &p->linear[0], "mm.0", BIND_ANY, n, err) ||
+        !vision_bind_biased(m, &p->linear[1], "mm.2", BIND_ANY, weight_n_out(p->linear[0].w), err))
         return false;
     size_t n_embd_lm = weight_n_out(p->linear[1].w);
+    if (!check_deepstack_key(m, err))
+        return false;
     for (size_t i = 0; i < m->hp.n_block; i++)
         if (!bind_tap(m, i, n_embd_lm, err))
             return false;

@@ -31,7 +31,11 @@ static bool bind_merger(struct vision_model *m, struct err *err) {
 }
 
 static bool bind(struct vision_model *m, struct err *err) {
+    static const char merger[] = "mm.patch_merger.weight";
     struct vision_projector *p = &m->projector;
+    if (m->hp.merge == 1 && gguf_find_tensor(m->gguf, merger))
+        return err_set(err, ERR_MODEL,
+                       "%s: found, want none where clip.vision.spatial_merge_size is 1 or missing", merger);
     if (m->hp.merge > 1 &&
         (!vision_bind_norm(m, &p->norm[0], "mm.input_norm", m->hp.n_embd, true, err) || !bind_merger(m, err)))
         return false;

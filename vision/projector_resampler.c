@@ -44,7 +44,7 @@ static bool bind(struct vision_model *m, struct err *err) {
         return err_set(err, ERR_MODEL, "resampler.kv.weight: %zu outputs, want a multiple of %d", n,
                        HEAD_DIM);
     for (size_t i = 0; i < 4; i++)
-        if (!vision_bind_linear(m, &p->linear[i], attn[i], n, n, err))
+        if (!vision_bind_biased(m, &p->linear[i], attn[i], n, n, err))
             return false;
     for (size_t i = 0; i < 3; i++)
         if (!vision_bind_norm(m, &p->norm[i], norms[i], n, false, err))

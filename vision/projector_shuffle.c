@@ -21,8 +21,8 @@ static bool bind(struct vision_model *m, struct err *err) {
     } else {
         p->n_linear = 2;
         ok = vision_bind_norm(m, &p->norm[0], "mm.model.mlp.0", n_cell, false, err) &&
-             vision_bind_linear(m, &p->linear[0], "mm.model.mlp.1", BIND_ANY, n_cell, err) &&
-             vision_bind_linear(m, &p->linear[1], "mm.model.mlp.3", BIND_ANY, weight_n_out(p->linear[0].w),
+             vision_bind_biased(m, &p->linear[0], "mm.model.mlp.1", BIND_ANY, n_cell, err) &&
+             vision_bind_biased(m, &p->linear[1], "mm.model.mlp.3", BIND_ANY, weight_n_out(p->linear[0].w),
                                 err);
     }
     if (ok)

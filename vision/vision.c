@@ -63,7 +63,7 @@ struct vision *vision_open(const char *path, struct ops *ops, const struct visio
     struct vision *v = xcalloc(1, sizeof *v);
     v->limits = with_defaults(options);
     if (!vision_model_init(&v->model, path, ops, &v->limits, err) ||
-        !vision_hash_file(v->model.gguf, v->hash, err)) {
+        !vision_hash_file(v->model.gguf, v->limits.int8, v->hash, err)) {
         vision_close(v);
         return NULL;
     }
@@ -89,8 +89,8 @@ size_t vision_n_embd_vit(const struct vision *v) {
     return v->model.hp.n_embd;
 }
 
-size_t vision_max_tokens(const struct vision *v) {
-    return plan_max_rows(&v->model.hp);
+bool vision_single_image(const struct vision *v) {
+    return v->model.hp.family->single_image;
 }
 
 const char *vision_hash(const struct vision *v) {
@@ -106,10 +106,19 @@ static void fill_layout(const struct vision_hparams *hp, const struct plan *plan
                                      .both_ways = hp->family->both_ways};
     layout->spans = xcalloc(layout->n_spans, sizeof *layout->spans);
     memcpy(layout->spans, plan->spans, layout->n_spans * sizeof *layout->spans);
+    plan_form(plan, layout->form);
 }
 
-bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_bytes, struct vision_info *info,
-                  struct vision_layout *layout, struct err *err) {
+void vision_largest(const struct vision *v, struct vision_layout *layout) {
+    struct plan plan;
+    plan_init_largest(&plan, &v->model.hp);
+    fill_layout(&v->model.hp, &plan, layout);
+    plan_clear(&plan);
+}
+
+bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
+                  const struct vision_detail *detail, struct vision_info *info, struct vision_layout *layout,
+                  struct err *err) {
     struct image_info header;
     struct plan plan;
     if (!image_probe(bytes, size_bytes, &v->limits, &header, err))
@@ -117,7 +126,7 @@ bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_byte
     bool swap = header.orientation >= 5;
     size_t width = (header.width_px + header.scale_denom - 1) / header.scale_denom;
     size_t height = (header.height_px + header.scale_denom - 1) / header.scale_denom;
-    bool ok = plan_init(&plan, &v->model.hp, swap ? height : width, swap ? width : height, err);
+    bool ok = plan_init(&plan, &v->model.hp, swap ? height : width, swap ? width : height, detail, err);
     *info = (struct vision_info){
         .width_px = swap ? header.height_px : header.width_px,
         .height_px = swap ? header.width_px : header.height_px,
@@ -130,13 +139,13 @@ bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_byte
 }
 
 struct vision_image *vision_prepare(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
-                                    struct err *err) {
+                                    const struct vision_detail *detail, struct err *err) {
     const struct vision_hparams *hp = &v->model.hp;
     struct image decoded;
     if (!image_decode(bytes, size_bytes, &v->limits, &decoded, err))
         return NULL;
     struct vision_image *image = xcalloc(1, sizeof *image);
-    bool ok = plan_init(&image->plan, hp, decoded.width_px, decoded.height_px, err);
+    bool ok = plan_init(&image->plan, hp, decoded.width_px, decoded.height_px, detail, err);
     if (ok)
         image->pixels = try_malloc_array(plan_n_values(&image->plan), sizeof *image->pixels, "pixels", err);
     ok = ok && image->pixels && preprocess_image(hp, &image->plan, &decoded, image->pixels, err);
@@ -343,13 +352,16 @@ void vision_encode_progress(const struct vision_encode *e, size_t *done, size_t 
     *total = e->n_total;
 }
 
-// anyres: the overview's rows, then the kept part of the joined tiles, each line followed by the newline row.
+// anyres: the overview's rows, then the kept part of the joined tiles, each line followed by the newline row. An
+// overview alone is followed by it, too.
 static void join_tiles(const struct vision_encode *e, float *out) {
     const struct vision_hparams *hp = &e->model->hp;
     const struct plan *plan = &e->image->plan;
     size_t n = hp->n_embd_row, side = hp->image_size / hp->patch_size, per_tile = side * side;
     memcpy(out, e->tile_rows, per_tile * n * sizeof *out);
     out += per_tile * n;
+    if (plan->n_cols == 0)
+        memcpy(out, e->model->newline, n * sizeof *out);
     for (size_t y = plan->map_top; y < plan->map_top + plan->map.height; y++) {
         for (size_t x = plan->map_left; x < plan->map_left + plan->map.width; x++, out += n) {
             size_t tile = 1 + y / side * plan->n_cols + x / side;
@@ -362,7 +374,7 @@ static void join_tiles(const struct vision_encode *e, float *out) {
 }
 
 void vision_encode_rows(const struct vision_encode *e, float *out) {
-    if (e->image->plan.map.width)
+    if (e->image->plan.newline)
         join_tiles(e, out);
     else
         memcpy(out, e->tile_rows, e->n_tile_rows * e->model->hp.n_embd_row * sizeof *out);

@@ -30,10 +30,17 @@ struct vision_options {          // zero means default
     size_t max_image_bytes;      // 20 MiB
     size_t max_pixels;           // 64 million
     struct vision_params params; // of preprocessing
+    bool int8;                   // products in 8 bits: several times as fast, rows a little less exact
     struct load_options load;    // mapped
 };
 
-enum { VISION_SPAN_TEXT_SIZE = 64 };
+// How large one picture may become. Zero: as the original makes it. What has no smaller form keeps its smallest.
+struct vision_detail {
+    size_t max_tokens; // rows, 0: any number
+    bool low;          // the overview alone; of a family without tiles at most 256 rows
+};
+
+enum { VISION_SPAN_TEXT_SIZE = 64, VISION_FORM_SIZE = 96 };
 
 struct vision_span {                  // a piece of what stands in a prompt for a picture: one of
     char text[VISION_SPAN_TEXT_SIZE]; // special strings
@@ -47,6 +54,8 @@ struct vision_layout {
     size_t n_tokens;                // rows of all spans
     size_t grid_width, grid_height; // M-RoPE: rows are placed by line and column; 0: one position a row
     bool both_ways;                 // rows of the picture see each other both ways
+    char form
+        [VISION_FORM_SIZE]; // sizes of what is encoded: the same picture in the same form has the same rows
 };
 
 struct vision_info {
@@ -65,20 +74,23 @@ size_t vision_n_embd(const struct vision *v); // width of a row
 // layers.
 size_t vision_n_deepstack(const struct vision *v);
 size_t vision_n_embd_vit(const struct vision *v); // width of a feature
-size_t vision_max_tokens(const struct vision *v); // most rows of one picture
-// Identity of the mmproj file, for cache keys: SHA-256 hex of its metadata, tensor directory, size and a
-// sample of each tensor.
+// Of the picture that takes most, or a bound for those whose size follows the picture's: free the spans.
+void vision_largest(const struct vision *v, struct vision_layout *layout);
+bool vision_single_image(const struct vision *v); // trained on one picture a conversation
+// Identity of what is computed, for cache keys: SHA-256 hex of the mmproj file's metadata, tensor directory,
+// size and a sample of each tensor, and of `int8`.
 const char *vision_hash(const struct vision *v);
 
 // Any thread. Checks magic bytes, header and limits before any pixel is allocated: ERR_IMAGE_UNSUPPORTED,
-// ERR_IMAGE_TOO_LARGE, ERR_IMAGE_TRUNCATED. layout (may be NULL) tells how the rows stand in a prompt; free
-// its spans.
-bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_bytes, struct vision_info *info,
-                  struct vision_layout *layout, struct err *err);
+// ERR_IMAGE_TOO_LARGE, ERR_IMAGE_TRUNCATED. detail may be NULL. layout (may be NULL) tells how the
+// rows stand in a prompt; free its spans.
+bool vision_probe(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
+                  const struct vision_detail *detail, struct vision_info *info, struct vision_layout *layout,
+                  struct err *err);
 
 // Any thread. Returns new; borrows nothing. Errors as vision_probe, and ERR_IMAGE_TRUNCATED for damaged data.
 struct vision_image *vision_prepare(const struct vision *v, const uint8_t *bytes, size_t size_bytes,
-                                    struct err *err);
+                                    const struct vision_detail *detail, struct err *err);
 // Returns new from ready pixels [n_tiles, 3, height, width] f32, whose rows follow tile after tile;
 // ERR_INVALID_VALUE for a shape the model does not take.
 struct vision_image *vision_image_from_pixels(const struct vision *v, const float *pixels, size_t n_tiles,

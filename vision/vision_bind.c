@@ -113,8 +113,16 @@ bool vision_bind_linear(struct vision_model *m, struct vision_linear *linear, co
     if (wanted > N_OUT_MAX)
         return err_set(err, ERR_MODEL, "%s: shape [%zu, %zu], want at most %d outputs", name, wanted, n_in,
                        N_OUT_MAX);
-    linear->w = m->ops->weight_create(m->ops, t, WEIGHT_ROWS_FIXED, err);
+    linear->w = m->ops->weight_create(m->ops, t, m->precision, err);
+    if (m->precision == WEIGHT_ROWS_INT8)
+        gguf_forget(m->gguf, t);
     return linear->w && bind_bias(m, linear, prefix, wanted, err);
+}
+
+bool vision_bind_biased(struct vision_model *m, struct vision_linear *linear, const char *prefix,
+                        size_t n_out, size_t n_in, struct err *err) {
+    return vision_bind_linear(m, linear, prefix, n_out, n_in, err) &&
+           (linear->bias || err_set(err, ERR_MODEL, "%s.bias: missing", prefix));
 }
 
 bool vision_bind_derived(struct vision_model *m, struct vision_linear *linear, const char *prefix,
@@ -131,7 +139,7 @@ bool vision_bind_derived(struct vision_model *m, struct vision_linear *linear, c
                        .data = values,
                        .size_bytes = n_in * n_out * sizeof *values};
     snprintf(t.name, sizeof t.name, "%s", prefix);
-    linear->w = m->ops->weight_create(m->ops, &t, WEIGHT_ROWS_FIXED, err);
+    linear->w = m->ops->weight_create(m->ops, &t, m->precision, err);
     return linear->w && bind_bias(m, linear, prefix, n_out, err);
 }
 

@@ -23,6 +23,9 @@ bool vision_bind_norm(struct vision_model *m, struct vision_norm *norm, const ch
 // prefix.weight [n_out, n_in] and, where the file has it, prefix.bias [n_out].
 bool vision_bind_linear(struct vision_model *m, struct vision_linear *linear, const char *prefix,
                         size_t n_out, size_t n_in, struct err *err);
+// As vision_bind_linear; a missing bias is an error.
+bool vision_bind_biased(struct vision_model *m, struct vision_linear *linear, const char *prefix,
+                        size_t n_out, size_t n_in, struct err *err);
 // As vision_bind_linear for a weight that is stored [n_in, n_out].
 bool vision_bind_transposed(struct vision_model *m, struct vision_linear *linear, const char *prefix,
                             size_t n_out, size_t n_in, struct err *err);

@@ -72,7 +72,7 @@ static bool add_tensor(struct buf *b, const struct tensor *t, struct err *err) {
     return true;
 }
 
-bool vision_hash_file(const struct gguf *g, char out[SHA256_HEX_SIZE], struct err *err) {
+bool vision_hash_file(const struct gguf *g, bool int8, char out[SHA256_HEX_SIZE], struct err *err) {
     struct buf b;
     buf_init(&b, 0);
     bool ok = add_u64(&b, gguf_size_bytes(g), err) && add_u64(&b, gguf_version(g), err);
@@ -80,6 +80,8 @@ bool vision_hash_file(const struct gguf *g, char out[SHA256_HEX_SIZE], struct er
         ok = add_key(&b, gguf_key_at(g, i), err);
     for (size_t i = 0; ok && i < gguf_n_tensors(g); i++)
         ok = add_tensor(&b, gguf_tensor_at(g, i), err);
+    if (int8)
+        ok = ok && add_u64(&b, 8, err);
     if (ok)
         sha256_hex(b.data, b.len, out);
     buf_clear(&b);

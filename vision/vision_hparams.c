@@ -10,6 +10,7 @@
 #include "vision/projector.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -20,6 +21,7 @@ enum {
     N_PATCHES_MAX = 1 << 16,
     MERGE_MAX = 16,
     TILES_MAX = 64,
+    TILE_SIDE_MAX = 8, // tiles a side of a longest edge
     N_QUERY_MAX = 4096,
 };
 
@@ -30,7 +32,18 @@ enum {
 #define KEY_N_HEAD        "clip.vision.attention.head_count"
 #define KEY_EPS           "clip.vision.attention.layer_norm_epsilon"
 #define KEY_FEATURE_LAYER "clip.vision.feature_layer"
+#define KEY_MIN_PIXELS    "clip.vision.image_min_pixels"
+#define KEY_MAX_PIXELS    "clip.vision.image_max_pixels"
+#define KEY_MIN_TILES     "clip.vision.preproc_min_tiles"
+#define KEY_MAX_TILES     "clip.vision.preproc_max_tiles"
+#define KEY_MERGE_TYPE    "clip.vision.mm_patch_merge_type"
+#define KEY_FULL_EVERY    "clip.vision.n_wa_pattern"
 #define KEY_RESOLUTIONS   "clip.vision.image_grid_pinpoints"
+#define KEY_ASPECT        "clip.vision.image_aspect_ratio"
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
 
 static bool missing(const char *key, struct err *err) {
     return err_set(err, ERR_MODEL, "%s: missing", key);
@@ -78,6 +91,9 @@ static bool read_optional(const struct gguf *g, const char *key, size_t min, siz
 static bool read_family(const struct gguf *g, struct vision_hparams *hp, struct err *err) {
     const char *const keys[] = {"clip.vision.projector_type", "clip.projector_type"};
     char list[VISION_FAMILY_LIST_SIZE];
+    struct gguf_string name = {"", 0};
+    if (!gguf_get_string(g, "general.name", &name, NULL, err))
+        return false;
     for (size_t i = 0; i < 2; i++) {
         struct gguf_string type;
         bool found;
@@ -85,7 +101,7 @@ static bool read_family(const struct gguf *g, struct vision_hparams *hp, struct 
             return false;
         if (!found)
             continue;
-        hp->family = vision_family_find(type.data, type.len);
+        hp->family = vision_family_find(type, name);
         return hp->family ||
                err_set(err, ERR_MODEL, "%s: %.*s, want one of %s", keys[i],
                        (int)(type.len < 64 ? type.len : 64), type.data, vision_family_list(list));
@@ -93,19 +109,60 @@ static bool read_family(const struct gguf *g, struct vision_hparams *hp, struct 
     return missing("clip.projector_type", err);
 }
 
+static bool is_text(const struct gguf_string *s, const char *text) {
+    return s->len == strlen(text) && memcmp(s->data, text, s->len) == 0;
+}
+
+// How the tiles of anyres are joined.
+static bool read_merge_type(const struct gguf *g, struct vision_hparams *hp, struct err *err) {
+    struct gguf_string merge;
+    bool found;
+    if (!gguf_get_string(g, KEY_MERGE_TYPE, &merge, &found, err))
+        return false;
+    hp->unpad = found && is_text(&merge, "spatial_unpad");
+    return !found || hp->unpad || is_text(&merge, "flat") ||
+           err_set(err, ERR_MODEL, KEY_MERGE_TYPE ": %.*s, want flat or spatial_unpad",
+                   (int)(merge.len < 64 ? merge.len : 64), merge.data);
+}
+
+// What LLaVA's configuration says, then whether there is a list of resolutions or a use for it, then the family.
+static bool read_plan(const struct gguf *g, struct vision_hparams *hp, struct err *err) {
+    static const struct {
+        const char *aspect;
+        vision_plan_fn *plan;
+    } plans[] = {{"pad", plan_pad}, {"square", plan_crop}, {"anyres", plan_anyres}};
+    struct gguf_string aspect;
+    bool is_open;
+    hp->plan = hp->family->plan;
+    if (!hp->family->asks_plan)
+        return true;
+    if (!gguf_get_string(g, KEY_ASPECT, &aspect, &is_open, err) || !read_merge_type(g, hp, err))
+        return false;
+    const struct gguf_key *list = gguf_find_key(g, KEY_RESOLUTIONS);
+    if (!is_open && (hp->unpad || (list && list->n > 0)))
+        hp->plan = plan_anyres;
+    for (size_t i = 0; is_open && i < sizeof plans / sizeof *plans; i++)
+        if (is_text(&aspect, plans[i].aspect)) {
+            hp->plan = plans[i].plan;
+            is_open = false;
+        }
+    hp->unpad = hp->unpad && hp->plan == plan_anyres;
+    if (hp->plan == plan_anyres && hp->family->projector != &projector_mlp) // its rows are those of one tile
+        return err_set(err, ERR_MODEL, KEY_ASPECT ", " KEY_RESOLUTIONS ": anyres, want one tile for %s",
+                       hp->family->projector_type);
+    return !is_open || err_set(err, ERR_MODEL, KEY_ASPECT ": %.*s, want one of pad, square, anyres",
+                               (int)(aspect.len < 64 ? aspect.len : 64), aspect.data);
+}
+
 // Pairs of height and width.
 static bool read_resolutions(const struct gguf *g, struct vision_hparams *hp, struct err *err) {
     const struct gguf_key *key = gguf_find_key(g, KEY_RESOLUTIONS);
-    struct gguf_string merge;
-    bool found;
-    if (!gguf_get_string(g, "clip.vision.mm_patch_merge_type", &merge, &found, err))
-        return false;
-    hp->unpad = found && merge.len == 13 && memcmp(merge.data, "spatial_unpad", 13) == 0;
-    if (!key || key->n == 0)
-        return !hp->unpad || missing(KEY_RESOLUTIONS, err);
-    if (key->type != GGUF_ARRAY || (key->item_type != GGUF_I32 && key->item_type != GGUF_U32) ||
-        key->n % 2 != 0 || key->n > 2 * RESOLUTIONS_MAX)
-        return err_set(err, ERR_MODEL, KEY_RESOLUTIONS ": want an array of at most %d pairs of i32",
+    if (!key)
+        return missing(KEY_RESOLUTIONS, err);
+    if (key->n == 0 || key->type != GGUF_ARRAY ||
+        (key->item_type != GGUF_I32 && key->item_type != GGUF_U32) || key->n % 2 != 0 ||
+        key->n > 2 * RESOLUTIONS_MAX)
+        return err_set(err, ERR_MODEL, KEY_RESOLUTIONS ": want an array of 1 to %d pairs of i32",
                        RESOLUTIONS_MAX);
     hp->n_resolutions = key->n / 2;
     for (size_t i = 0; i < hp->n_resolutions; i++) {
@@ -128,6 +185,8 @@ static bool read_activation(const struct gguf *g, struct vision_hparams *hp, str
         return false;
     if (gelu && silu)
         return err_set(err, ERR_MODEL, "clip.use_silu: true beside clip.use_gelu, want one of them");
+    if (!gelu && !silu && !hp->family->quick_gelu)
+        return err_set(err, ERR_MODEL, "clip.use_gelu: false or missing, want it or clip.use_silu true");
     hp->act = gelu ? hp->family->gelu : silu ? ACT_SILU : ACT_GELU_QUICK;
     return true;
 }
@@ -150,13 +209,43 @@ static bool count_blocks(const struct gguf *g, size_t *n_stored, struct err *err
     return *n_stored > 0 || err_set(err, ERR_MODEL, "v.blk.0: missing, the file has no block");
 }
 
+// Whether every tensor of the last block is, byte for byte, that of the block before it. Some converters store
+// the last block twice, for a program that leaves out the last one of every file.
+static bool repeats_last(const struct gguf *g, size_t n_stored) {
+    char last[32];
+    size_t n_equal = 0, len = (size_t)snprintf(last, sizeof last, "v.blk.%zu.", n_stored - 1);
+    for (size_t i = 0; n_stored > 1 && i < gguf_n_tensors(g); i++) {
+        const struct tensor *t = gguf_tensor_at(g, i), *before;
+        char name[TENSOR_NAME_SIZE + 8];
+        if (strncmp(t->name, last, len) != 0)
+            continue;
+        snprintf(name, sizeof name, "v.blk.%zu.%s", n_stored - 2, t->name + len);
+        before = gguf_find_tensor(g, name);
+        if (!before || before->type != t->type || before->size_bytes != t->size_bytes ||
+            memcmp(before->data, t->data, t->size_bytes) != 0)
+            return false;
+        n_equal++;
+    }
+    return n_equal > 0;
+}
+
+// Without the key: what is stored, less what the model does not use.
+static bool set_n_block(const struct gguf *g, size_t n_stored, const struct vision_family *family,
+                        size_t *n_block, struct err *err) {
+    size_t n_unused = repeats_last(g, n_stored) + family->n_unused;
+    if (n_stored <= n_unused)
+        return err_set(err, ERR_MODEL, "v.blk.%zu: missing, %s has %zu blocks that are not used", n_stored,
+                       family->name ? family->name : family->projector_type, n_unused);
+    *n_block = n_stored - n_unused;
+    return true;
+}
+
 // An index of Hugging Face's hidden_states: n is what n blocks give, negative ones count from the last (-1).
-static bool read_feature_layer(const struct gguf *g, size_t n_stored, size_t n_named, size_t *n_block,
-                               struct err *err) {
+static bool read_feature_layer(const struct gguf *g, size_t n_stored, size_t n_named,
+                               const struct vision_family *family, size_t *n_block, struct err *err) {
     const struct gguf_key *key = gguf_find_key(g, KEY_FEATURE_LAYER);
-    *n_block = n_stored;
     if (!key)
-        return true;
+        return set_n_block(g, n_stored, family, n_block, err);
     struct gguf_key layer = *key;
     if (layer.type != GGUF_ARRAY)
         layer.item_type = layer.type;
@@ -184,6 +273,21 @@ static bool read_feature_layer(const struct gguf *g, size_t n_stored, size_t n_n
     return true;
 }
 
+// Most tiles of a picture, the overview with them.
+static size_t most_tiles(const struct vision_hparams *hp) {
+    size_t n = 0;
+    if (hp->family->plan == plan_tile_grid)
+        n = hp->params.max_tiles;
+    if (hp->family->plan == plan_slices)
+        n = hp->params.max_slices;
+    for (size_t i = 0; i < hp->n_resolutions; i++) {
+        struct size r = hp->resolutions[i];
+        size_t tiles = r.width / hp->image_size * (r.height / hp->image_size);
+        n = tiles > n ? tiles : n;
+    }
+    return n + 1;
+}
+
 static bool check_sizes(const struct vision_hparams *hp, struct err *err) {
     if (hp->patch_size > hp->image_size)
         return err_set(err, ERR_MODEL, KEY_PATCH_SIZE ": %zu, want at most " KEY_IMAGE_SIZE " %zu",
@@ -199,6 +303,10 @@ static bool check_sizes(const struct vision_hparams *hp, struct err *err) {
         return err_set(err, ERR_MODEL,
                        KEY_PATCH_SIZE ": %zu makes %zu patches of " KEY_IMAGE_SIZE " %zu, want at most %d",
                        hp->patch_size, side * side, hp->image_size, N_PATCHES_MAX);
+    size_t n_tiles = most_tiles(hp);
+    if (n_tiles * hp->image_size * hp->image_size > PIXELS_MAX)
+        return err_set(err, ERR_MODEL, KEY_IMAGE_SIZE ": %zu, %zu tiles, want at most %d pixels in a picture",
+                       hp->image_size, n_tiles, PIXELS_MAX);
     bool is_dynamic = hp->family->rope || hp->family->projector == &projector_resampler;
     if (!is_dynamic && hp->image_size % (hp->patch_size * hp->merge) != 0)
         return err_set(err, ERR_MODEL,
@@ -211,15 +319,17 @@ static bool check_sizes(const struct vision_hparams *hp, struct err *err) {
 static bool read_family_keys(const struct gguf *g, struct vision_hparams *hp, struct err *err) {
     const struct vision_family *family = hp->family;
     size_t window_px = 8 * hp->patch_size, full_every = 0; // Qwen2.5-VL: windows of 112 pixels, patches of 14
+    size_t longest_max = least(TILE_SIDE_MAX * hp->image_size, IMAGE_SIZE_MAX);
     hp->merge = family->merge;
-    hp->longest_edge = 4 * hp->image_size;
+    hp->longest_edge = least(4 * hp->image_size, longest_max);
     hp->n_query = 64;
     if (family->merge_key && !read_optional(g, family->merge_key, 1, MERGE_MAX, &hp->merge, err))
         return false;
-    if (!read_optional(g, "clip.vision.n_wa_pattern", 1, VISION_BLOCKS_MAX, &full_every, err) ||
-        !read_optional(g, "clip.vision.window_size", hp->patch_size * hp->merge, IMAGE_SIZE_MAX, &window_px,
+    if (family->windows && !read_size(g, KEY_FULL_EVERY, VISION_BLOCKS_MAX, &full_every, err))
+        return false;
+    if (!read_optional(g, "clip.vision.window_size", hp->patch_size * hp->merge, IMAGE_SIZE_MAX, &window_px,
                        err) ||
-        !read_optional(g, "clip.vision.preproc_image_size", hp->image_size, IMAGE_SIZE_MAX, &hp->longest_edge,
+        !read_optional(g, "clip.vision.preproc_image_size", hp->image_size, longest_max, &hp->longest_edge,
                        err) ||
         !read_optional(g, "clip.minicpmv_query_num", 1, N_QUERY_MAX, &hp->n_query, err))
         return false;
@@ -227,7 +337,16 @@ static bool read_family_keys(const struct gguf *g, struct vision_hparams *hp, st
         hp->window = window_px / (hp->patch_size * hp->merge);
         hp->full_every = full_every;
     }
-    return family->plan != plan_anyres || read_resolutions(g, hp, err);
+    if (!read_plan(g, hp, err))
+        return false;
+    if (hp->plan == plan_anyres)
+        return read_resolutions(g, hp, err);
+    if (hp->plan == plan_pad || hp->plan == plan_squash || hp->plan == plan_crop) {
+        size_t rest = hp->image_size % hp->patch_size;
+        hp->unseen = rest > 0 ? rest : family->unseen;
+        hp->image_size -= rest;
+    }
+    return true;
 }
 
 static void set_default(size_t *value, size_t to) {
@@ -235,31 +354,39 @@ static void set_default(size_t *value, size_t to) {
         *value = to;
 }
 
-static bool check_range(const char *name, size_t min, size_t max, size_t limit, struct err *err) {
+// Values of the caller, if one of them is, else of the file by the names of its keys.
+static bool check_range(const char *name, bool is_callers, size_t min, size_t max, size_t limit,
+                        struct err *err) {
     return (min <= max && max <= limit) ||
-           err_set(err, ERR_INVALID_VALUE, "%s: min %zu, max %zu, want min <= max <= %zu", name, min, max,
-                   limit);
+           err_set(err, is_callers ? ERR_INVALID_VALUE : ERR_MODEL,
+                   "%s: min %zu, max %zu, want min <= max <= %zu", name, min, max, limit);
 }
 
 // The caller's values, then the file's, then the original's.
 static bool read_params(const struct gguf *g, const struct vision_params *params, struct vision_hparams *hp,
                         struct err *err) {
     struct vision_params file = {0};
-    if (!read_optional(g, "clip.vision.image_min_pixels", 1, PIXELS_MAX, &file.min_pixels, err) ||
-        !read_optional(g, "clip.vision.image_max_pixels", 1, PIXELS_MAX, &file.max_pixels, err) ||
-        !read_optional(g, "clip.vision.preproc_min_tiles", 1, TILES_MAX, &file.min_tiles, err) ||
-        !read_optional(g, "clip.vision.preproc_max_tiles", 1, TILES_MAX, &file.max_tiles, err))
+    size_t most_pixels = least(PIXELS_MAX, N_PATCHES_MAX * hp->patch_size * hp->patch_size);
+    if (!read_optional(g, KEY_MIN_PIXELS, 1, PIXELS_MAX, &file.min_pixels, err) ||
+        !read_optional(g, KEY_MAX_PIXELS, 1, PIXELS_MAX, &file.max_pixels, err) ||
+        !read_optional(g, KEY_MIN_TILES, 1, TILES_MAX, &file.min_tiles, err) ||
+        !read_optional(g, KEY_MAX_TILES, 1, TILES_MAX, &file.max_tiles, err))
         return false;
     struct vision_params *p = &hp->params;
     *p = *params;
     set_default(&p->min_pixels, file.min_pixels ? file.min_pixels : hp->family->min_pixels);
-    set_default(&p->max_pixels, file.max_pixels ? file.max_pixels : hp->family->max_pixels);
+    set_default(&p->max_pixels,
+                file.max_pixels ? file.max_pixels : least(hp->family->max_pixels, most_pixels));
     set_default(&p->min_tiles, file.min_tiles ? file.min_tiles : 1);
     set_default(&p->max_tiles, file.max_tiles ? file.max_tiles : 12);
     set_default(&p->max_slices, 9);
-    return check_range("pixels", p->min_pixels, p->max_pixels, PIXELS_MAX, err) &&
-           check_range("tiles", p->min_tiles, p->max_tiles, TILES_MAX, err) &&
-           check_range("slices", 1, p->max_slices, TILES_MAX, err);
+    bool own_pixels = params->min_pixels || params->max_pixels;
+    bool own_tiles = params->min_tiles || params->max_tiles, has_pixels = hp->family->max_pixels > 0;
+    return (!has_pixels || check_range(own_pixels ? "pixels" : KEY_MIN_PIXELS ", " KEY_MAX_PIXELS, own_pixels,
+                                       p->min_pixels, p->max_pixels, most_pixels, err)) &&
+           check_range(own_tiles ? "tiles" : KEY_MIN_TILES ", " KEY_MAX_TILES, own_tiles, p->min_tiles,
+                       p->max_tiles, TILES_MAX, err) &&
+           check_range("slices", true, 1, p->max_slices, TILES_MAX, err);
 }
 
 bool vision_hparams_read(const struct gguf *g, const struct vision_params *params, struct vision_hparams *hp,
@@ -290,5 +417,5 @@ bool vision_hparams_read(const struct gguf *g, const struct vision_params *param
            read_colour(g, "clip.vision.image_mean", 0, hp->mean, err) &&
            read_colour(g, "clip.vision.image_std", 1e-6, hp->std, err) && check_sizes(hp, err) &&
            read_activation(g, hp, err) && count_blocks(g, &n_stored, err) &&
-           read_feature_layer(g, n_stored, n_named, &hp->n_block, err);
+           read_feature_layer(g, n_stored, n_named, hp->family, &hp->n_block, err);
 }

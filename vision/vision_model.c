@@ -51,7 +51,8 @@ static bool bind_two_frames(struct vision_model *m, const struct tensor *first, 
     for (size_t i = 0; i < n; i++)
         sum[i] += other[i];
     free(other);
-    return vision_bind_derived(m, &m->patch_embd, "v.patch_embd", sum, m->hp.n_embd, n_in, err);
+    return vision_bind_derived(m, &m->patch_embd, "v.patch_embd", sum, m->hp.n_embd, n_in, err) &&
+           (m->patch_embd.bias || !m->hp.family->patch_bias || vision_find(m, "v.patch_embd.bias", err));
 }
 
 static bool bind_patch_embd(struct vision_model *m, struct err *err) {
@@ -61,8 +62,8 @@ static bool bind_patch_embd(struct vision_model *m, struct err *err) {
     if (m->hp.family->two_frames)
         return bind_two_frames(m, t, err);
     m->patch_embd.w = m->ops->weight_create(m->ops, t, WEIGHT_ROWS_FIXED, err);
-    return m->patch_embd.w &&
-           vision_bind_vector(m, &m->patch_embd.bias, "v.patch_embd.bias", m->hp.n_embd, false, err);
+    return m->patch_embd.w && vision_bind_vector(m, &m->patch_embd.bias, "v.patch_embd.bias", m->hp.n_embd,
+                                                 m->hp.family->patch_bias, err);
 }
 
 static bool bind_class(struct vision_model *m, struct err *err) {
@@ -170,6 +171,27 @@ static bool bind_block(struct vision_model *m, size_t i, bool swapped, struct er
            bind_ffn(m, b, i, swapped, err);
 }
 
+// What may be missing is missing in all blocks or in none, those that do not run with them.
+static bool check_blocks(const struct vision_model *m, struct err *err) {
+    char name[2 * NAME_SIZE];
+    for (size_t i = 0; i < gguf_n_tensors(m->gguf); i++) {
+        const char *stored = gguf_tensor_at(m->gguf, i)->name;
+        size_t block;
+        int at = 0;
+        if (sscanf(stored, "v.blk.%4zu.%n", &block, &at) != 1 || at == 0)
+            continue;
+        snprintf(name, sizeof name, "v.blk.0.%s", stored + at);
+        if (!vision_find(m, name, err))
+            return false;
+        for (size_t k = 1; block == 0 && k < m->hp.n_block; k++) {
+            snprintf(name, sizeof name, "v.blk.%zu.%s", k, stored + at);
+            if (!vision_find(m, name, err))
+                return false;
+        }
+    }
+    return true;
+}
+
 static bool bind_newline(struct vision_model *m, struct err *err) {
     if (!m->hp.unpad)
         return true;
@@ -182,7 +204,7 @@ static bool bind_newline(struct vision_model *m, struct err *err) {
 
 bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops,
                        const struct vision_options *options, struct err *err) {
-    *m = (struct vision_model){.ops = ops};
+    *m = (struct vision_model){.ops = ops, .precision = options->int8 ? WEIGHT_ROWS_INT8 : WEIGHT_ROWS_FIXED};
     m->gguf = gguf_open_with(path, &options->load, err);
     if (!m->gguf || !vision_hparams_read(m->gguf, &options->params, &m->hp, err))
         return false;
@@ -192,8 +214,9 @@ bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops
     if (!bind_patch_embd(m, err) || !bind_class(m, err) || !bind_positions(m, err) ||
         !read_ff(m, &swapped, err))
         return false;
-    if (gguf_find_tensor(m->gguf, "v.pre_ln.weight") &&
-        !vision_bind_norm(m, &m->pre_ln, "v.pre_ln", m->hp.n_embd, family->rms_norm, err))
+    bool has_pre_norm = family->pre_norm || gguf_find_tensor(m->gguf, "v.pre_ln.weight") ||
+                        gguf_find_tensor(m->gguf, "v.pre_ln.bias");
+    if (has_pre_norm && !vision_bind_norm(m, &m->pre_ln, "v.pre_ln", m->hp.n_embd, family->rms_norm, err))
         return false;
     if (family->post_norm &&
         !vision_bind_norm(m, &m->post_ln, "v.post_ln", m->hp.n_embd, family->rms_norm, err))
@@ -201,7 +224,7 @@ bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops
     for (size_t i = 0; i < m->hp.n_block; i++)
         if (!bind_block(m, i, swapped, err))
             return false;
-    return family->projector->bind(m, err) && bind_newline(m, err);
+    return check_blocks(m, err) && family->projector->bind(m, err) && bind_newline(m, err);
 }
 
 static void clear_linear(struct ops *o, struct vision_linear *linear) {

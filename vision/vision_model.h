@@ -11,7 +11,9 @@ enum { VISION_BLOCKS_MAX = 512, RESOLUTIONS_MAX = 64, PROJECTOR_LINEARS_MAX = 8,
 
 struct vision_hparams {
     const struct vision_family *family;
+    vision_plan_fn *plan;
     size_t image_size, patch_size; // pixels; image_size: of a square tile, or the longest side of a picture
+    size_t unseen;                 // pixels that the resized square is wider than its whole patches
     size_t n_embd, n_ff, n_head;
     size_t n_block;    // blocks that run
     size_t n_embd_row; // width of a row, n_embd_lm * (1 + n_deepstack): what the projector gives
@@ -62,6 +64,7 @@ struct vision_projector {
 struct vision_model {
     struct ops *ops; // borrowed
     struct gguf *gguf;
+    enum weight_rows precision; // of all weights but the patch embedding's, which is a small part of the work
     struct vision_hparams hp;
     struct vision_linear patch_embd; // [n_embd, 3 * patch_size * patch_size]
     float *position_table;           // host memory [table_side^2 (+ 1: the class token's, first), n_embd] f32

@@ -1,8 +1,8 @@
 // Takes "input" of a response.create -> gives the turns and parts of a request.
 //
 //   "text"  |  [ {"role", "content": "text" | [part]} ]
-//   part: input_text, output_text, text {text} | input_image {image_url: data URI | image_id} | image_url
-//   {...}
+//   part: input_text, output_text, text {text} | input_image {image_url: data URI | image_id, detail}
+//         | image_url {image_url: {url, detail}}
 #include "message_input.h"
 
 #include "base/base64.h"
@@ -62,6 +62,23 @@ static bool message_data_uri(const json_t *value, const char *param, const struc
                           &part->image_size_bytes, err);
 }
 
+static bool message_detail(const json_t *value, const char *param, enum request_detail *detail,
+                           struct err *err) {
+    static const char *const names[] = {"auto", "low", "high"};
+    if (!value || json_is_null(value))
+        return true;
+    if (!json_is_string(value))
+        return message_invalid(err, param, "a string", value);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(json_string_value(value), names[i])) {
+            *detail = (enum request_detail)i;
+            return true;
+        }
+    err_set(err, ERR_INVALID_VALUE, "%s: expected auto, low or high, found \"%.40s\"", param,
+            json_string_value(value));
+    return err_set_param(err, "%s", param);
+}
+
 static bool message_image_part(json_t *value, const char *param, const struct message_limits *limits,
                                struct request_part *part, struct err *err) {
     char field[PARAM_SIZE];
@@ -70,6 +87,10 @@ static bool message_image_part(json_t *value, const char *param, const struct me
         return err_set_param(err, "%s", param);
     }
     json_t *id = json_object_get(value, "image_id"), *url = json_object_get(value, "image_url");
+    json_t *detail = json_object_get(json_is_object(url) ? url : value, "detail");
+    message_param(field, sizeof field, "%s.detail", param);
+    if (!message_detail(detail, field, &part->detail, err))
+        return false;
     if (id && !json_is_null(id)) {
         message_param(field, sizeof field, "%s.image_id", param);
         message_param(part->param, sizeof part->param, "%s", field);

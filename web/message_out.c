@@ -130,6 +130,30 @@ bool message_out_progress(struct buf *out, uint64_t sequence, const struct messa
            json_text(out, err, "}");
 }
 
+bool message_out_notice(struct buf *out, uint64_t sequence, const struct message_response *r,
+                        const struct notice *notice, struct err *err) {
+    char text[NOTICE_TEXT_SIZE];
+    return message_out_head(out, sequence, "response.notice", r, err) &&
+           json_text(out, err, ",'code':%s,'message':%s", notice_name(notice->code),
+                     notice_text(notice, text)) &&
+           (!notice->image_id[0] || json_text(out, err, ",'image_id':%s,'n_tokens':%u", notice->image_id,
+                                              (uint64_t)notice->n_tokens)) &&
+           json_text(out, err, "}");
+}
+
+// What was noticed, by code; "notices":[].
+static bool message_out_notices(struct buf *out, const struct message_response *r, struct err *err) {
+    bool any = false, ok = json_text(out, err, ",'notices':[");
+    for (size_t i = 0; ok && i < N_NOTICE_CODES; i++) {
+        if (r->n_notices[i] == 0)
+            continue;
+        ok = json_text(out, err, "%r{'code':%s,'count':%u}", any ? "," : "", notice_name((enum notice_code)i),
+                       (uint64_t)r->n_notices[i]);
+        any = true;
+    }
+    return ok && json_text(out, err, "]");
+}
+
 bool message_out_item_added(struct buf *out, uint64_t sequence, const struct message_response *r,
                             struct err *err) {
     return message_out_head(out, sequence, "response.output_item.added", r, err) &&
@@ -210,7 +234,7 @@ bool message_out_done(struct buf *out, uint64_t sequence, const struct message_r
     };
     bool ok = message_out_head(out, sequence, types[event->finish], r, err) &&
               message_out_body(out, r, message_out_status(event->finish), err) &&
-              json_text(out, err, ",'output':[") &&
+              message_out_notices(out, r, err) && json_text(out, err, ",'output':[") &&
               (!has_item || message_out_item(out, r, text, event->finish == FINISH_COMPLETED, err)) &&
               json_text(out, err, "],'usage':") && message_out_usage(out, &event->usage, err);
     if (ok && event->finish == FINISH_FAILED)

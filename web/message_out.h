@@ -10,7 +10,7 @@
 struct message_limits { // what a session is told, and what its messages are held to
     const char *model;  // the served model's name
     bool vision;
-    size_t image_tokens; // rows of one picture
+    size_t image_tokens; // of a prompt: most that one picture takes
     size_t max_message_bytes, max_image_bytes, max_pixels, max_images, n_ctx;
     const struct llm_sampling *sampling; // of what a request does not say; NULL: llm_sampling_default
     int seed;                            // the same; -1 = a random one each
@@ -51,9 +51,10 @@ struct message_response { // what its events tell
     double temperature, top_p;
     size_t max_output_tokens; // 0 = none given
     size_t n_top_logprobs;
-    const char *format;      // of text.format: a JSON object
-    const char *logprobs;    // JSON of the answer's tokens, without brackets; NULL: not asked for
-    bool logprobs_truncated; // too long to be repeated
+    const char *format;               // of text.format: a JSON object
+    const char *logprobs;             // JSON of the answer's tokens, without brackets; NULL: not asked for
+    bool logprobs_truncated;          // too long to be repeated
+    size_t n_notices[N_NOTICE_CODES]; // given
 };
 
 // type: "response.created" or "response.in_progress".
@@ -61,6 +62,8 @@ bool message_out_response(struct buf *out, uint64_t sequence, const char *type,
                           const struct message_response *r, struct err *err);
 bool message_out_progress(struct buf *out, uint64_t sequence, const struct message_response *r,
                           const struct event *event, struct err *err);
+bool message_out_notice(struct buf *out, uint64_t sequence, const struct message_response *r,
+                        const struct notice *notice, struct err *err);
 bool message_out_item_added(struct buf *out, uint64_t sequence, const struct message_response *r,
                             struct err *err);
 bool message_out_part_added(struct buf *out, uint64_t sequence, const struct message_response *r,

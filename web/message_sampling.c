@@ -45,6 +45,7 @@ static const struct number_field message_numbers[] = {
     {"mirostat_tau", NUMBER_FLOAT, 0, 100, REQUEST_OFFSET(sampling.mirostat_tau)},
     {"mirostat_eta", NUMBER_FLOAT, 0, 1, REQUEST_OFFSET(sampling.mirostat_eta)},
     {"max_output_tokens", NUMBER_SIZE, 1, 1000000000, REQUEST_OFFSET(max_output_tokens)},
+    {"max_image_tokens", NUMBER_SIZE, 1, 1000000000, REQUEST_OFFSET(max_image_tokens)},
 };
 
 static bool message_number(const json_t *root, const struct number_field *field, struct request *r,

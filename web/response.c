@@ -1,6 +1,6 @@
 // Takes struct event -> gives protocol events into an outbox.
 //
-//   created, in_progress, progress*, output_item.added, content_part.added, delta*, output_text.done,
+//   created, in_progress, progress*, notice*, output_item.added, content_part.added, delta*, output_text.done,
 //   content_part.done, output_item.done, stats, completed | incomplete | failed | cancelled
 #include "response.h"
 
@@ -203,6 +203,10 @@ bool response_event(struct response *r, const struct event *event, struct outbox
     switch (event->type) {
     case EVENT_PROGRESS:
         built = message_out_progress(&m, r->sequence++, &r->told, event, err);
+        return response_send(&m, built, outbox, err);
+    case EVENT_NOTICE:
+        r->told.n_notices[event->notice.code]++;
+        built = message_out_notice(&m, r->sequence++, &r->told, &event->notice, err);
         return response_send(&m, built, outbox, err);
     case EVENT_DELTA:
         return response_delta(r, event, outbox, err);

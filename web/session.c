@@ -239,7 +239,7 @@ static void session_work(struct session *s, struct task *t) {
 static bool session_begin(struct session *s, struct task *t, struct err *err) {
     struct message *m = &t->message;
     struct image *image =
-        m->sha256[0] ? images_find(assistant_images(s->env->assistant), m->sha256, NULL) : NULL;
+        m->sha256[0] ? images_find(assistant_images(s->env->assistant), m->sha256, NULL, NULL) : NULL;
     if (image) {
         struct task *known =
             task_create(TASK_KNOWN, s->id, s->env->mailbox, s->env->assistant, &s->env->limits);

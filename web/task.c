@@ -52,7 +52,7 @@ static void task_store(struct task *t) {
     }
     uint8_t *bytes = m->bytes;
     m->bytes = NULL;
-    t->image = images_put(assistant_images(t->assistant), bytes, m->size_bytes, &t->known, &t->err);
+    t->image = images_put(assistant_images(t->assistant), bytes, m->size_bytes, NULL, &t->known, &t->err);
 }
 
 // worker thread

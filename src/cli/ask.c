@@ -14,7 +14,7 @@ struct ask {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     // {lock}
-    struct buf text;
+    struct buf text, notices;
     struct event progress, end;
     bool has_news, done;
     struct err err; // of storing what came
@@ -45,6 +45,10 @@ static void ask_on_event(void *ud, const struct event *event) {
         note_time(k);
     } else if (event->type == EVENT_PROGRESS) {
         k->progress = *event;
+    } else if (event->type == EVENT_NOTICE) {
+        char text[NOTICE_TEXT_SIZE];
+        if (buf_append_str(&k->notices, notice_text(&event->notice, text), &k->err))
+            buf_append_str(&k->notices, "\n", &k->err);
     } else {
         k->end = *event;
         k->done = true;
@@ -63,6 +67,7 @@ struct ask *ask_submit(struct assistant *a, struct scheduler *s, struct request 
     k->scheduler = s;
     k->progress.type = EVENT_DONE; // none yet
     buf_init(&k->text, 0);
+    buf_init(&k->notices, 0);
     pthread_mutex_init(&k->lock, NULL);
     clock_cond_init(&k->changed);
     k->job = scheduler_submit(s, request, ask_on_event, k, err);
@@ -79,7 +84,9 @@ void ask_wait(struct ask *k, int timeout_ms, struct ask_news *news) {
     while (!k->has_news && pthread_cond_timedwait(&k->changed, &k->lock, &until) == 0)
         ;
     k->has_news = false;
+    size_t n_notices;
     news->text = buf_take(&k->text, &news->len);
+    news->notices = buf_take(&k->notices, &n_notices);
     news->progress = k->progress;
     news->done = k->done;
     news->end = k->end;
@@ -103,6 +110,7 @@ void ask_destroy(struct ask *k) {
     pthread_mutex_destroy(&k->lock);
     pthread_cond_destroy(&k->changed);
     buf_clear(&k->text);
+    buf_clear(&k->notices);
     free(k->times_us);
     free(k);
 }

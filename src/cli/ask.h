@@ -13,12 +13,13 @@ struct ask *ask_submit(struct assistant *a, struct scheduler *s, struct request 
 struct ask_news {
     char *text; // new since the last call, may be empty; free it
     size_t len;
+    char *notices;         // new since the last call, a line each; NULL: none; free it
     struct event progress; // the last one; .type is EVENT_PROGRESS when there was any
     bool done;
     struct event end; // EVENT_DONE
 };
 
-// Waits up to timeout_ms for news; the caller frees text.
+// Waits up to timeout_ms for news; the caller frees text and notices.
 void ask_wait(struct ask *k, int timeout_ms, struct ask_news *news);
 void ask_cancel(struct ask *k);
 // After the end only: times of the text pieces by clock_us, [n], borrowed.

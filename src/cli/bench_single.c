@@ -164,13 +164,13 @@ static bool measure_picture(struct single *b, size_t i, struct err *err) {
     if (!rgb)
         return false;
     double t1 = clock_ms();
-    struct vision_image *image = vision_prepare(b->vision, b->image_bytes, b->image_size_bytes, err);
+    struct vision_image *image = vision_prepare(b->vision, b->image_bytes, b->image_size_bytes, NULL, err);
     if (!image)
         return false;
     double t2 = clock_ms();
     struct vision_info info;
     struct vision_layout layout;
-    if (!vision_probe(b->vision, b->image_bytes, b->image_size_bytes, &info, &layout, err)) {
+    if (!vision_probe(b->vision, b->image_bytes, b->image_size_bytes, NULL, &info, &layout, err)) {
         vision_image_destroy(image);
         return false;
     }

@@ -48,6 +48,7 @@ static bool wait_all(struct streams *st, struct err *err) {
         while (!news.done) {
             ask_wait(st->asks[i], WAIT_MS, &news);
             free(news.text);
+            free(news.notices);
         }
         st->n_tokens += news.end.usage.output_tokens;
         if (news.end.finish == FINISH_FAILED && ok)

@@ -1,4 +1,7 @@
-// ocellus inspect logits: token ids, and between them one picture's rows, to logits [n_rows, n_vocab].
+// ocellus inspect logits: a prompt to logits [n_rows, n_vocab].
+//
+// The prompt is token ids, and between them one picture's rows; or with --text what a user's message of one
+// picture and this text is in the model's chat template, special strings around the rows included.
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/encode.h"
@@ -16,8 +19,10 @@ struct work {
     struct llm_prompt *prompt;
     int32_t *ids; // [n_ids] of --tokens and --tokens-after
     size_t n_ids, n_before;
-    float *rows;   // [n_tokens, n_embd] f32 of the picture
-    float *logits; // [n_rows or 1, n_vocab] f32
+    struct vision_layout layout;  // of the picture; owns the texts of
+    struct llm_image_span *spans; // its special strings, in a chat
+    float *rows;                  // [n_tokens, n_embd] f32 of the picture
+    float *logits;                // [n_rows or 1, n_vocab] f32
 };
 
 static bool open_models(struct work *w, struct err *err) {
@@ -31,8 +36,9 @@ static bool open_models(struct work *w, struct err *err) {
     w->ops = cpu_open(&(struct cpu_options){.n_threads = c->n_threads}, err);
     if (!w->ops)
         return false;
-    // Nobody chats here: what is wrong with the file's own template must not matter.
-    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32, .chat_template = "chatml"};
+    // Where nobody chats, what is wrong with the file's own template must not matter.
+    struct llm_options options = {
+        .n_ctx = c->n_ctx, .kv_f32 = c->kv_f32, .chat_template = w->o->text ? c->chat_template : "chatml"};
     w->llm = llm_open(c->model_path, w->ops, &options, err);
     struct vision_options limits;
     if (!cli_vision_options(w->o, &limits, err))
@@ -44,7 +50,7 @@ static bool open_models(struct work *w, struct err *err) {
 
 static bool read_ids(struct work *w, struct err *err) {
     if (!w->o->tokens)
-        return err_set(err, ERR_INVALID_VALUE, "--tokens N,N,... is missing");
+        return err_set(err, ERR_INVALID_VALUE, "want either --tokens N,N,... or --text");
     int32_t max = (int32_t)llm_n_vocab(w->llm) - 1;
     w->ids = cli_parse_ids(w->o->tokens, "--tokens", max, &w->n_before, err);
     if (!w->ids)
@@ -66,21 +72,37 @@ static bool read_ids(struct work *w, struct err *err) {
     return joined || err_set(err, ERR_NOMEM, "--tokens-after: no memory");
 }
 
+// What vision says of the rows' places, in the words of llm. Between ids there are no special strings.
+static bool place_rows(struct work *w, struct llm_image *image, struct err *err) {
+    struct vision_layout *layout = &w->layout;
+    if (!cli_image_layout(w->vision, w->o, layout, err))
+        return false;
+    *image = (struct llm_image){.key = "image",
+                                .n_tokens = layout->n_tokens,
+                                .grid_width = layout->grid_width,
+                                .grid_height = layout->grid_height,
+                                .both_ways = layout->both_ways};
+    if (!w->o->text)
+        return true;
+    w->spans = xcalloc(layout->n_spans, sizeof *w->spans);
+    for (size_t i = 0; i < layout->n_spans; i++)
+        w->spans[i] = (struct llm_image_span){.text = layout->spans[i].text,
+                                              .is_number = layout->spans[i].is_number,
+                                              .first_row = layout->spans[i].first_row,
+                                              .n_rows = layout->spans[i].n_rows};
+    image->spans = w->spans;
+    image->n_spans = layout->n_spans;
+    return true;
+}
+
 static bool encode_rows(struct work *w, struct llm_image *image, struct err *err) {
     struct vision_image *prepared = cli_prepare_image(w->vision, w->o, err);
     if (!prepared)
         return false;
-    struct vision_layout layout;
-    if (!cli_image_layout(w->vision, w->o, &layout, err)) {
+    if (!place_rows(w, image, err)) {
         vision_image_destroy(prepared);
         return false;
     }
-    free(layout.spans); // no special strings
-    *image = (struct llm_image){.key = "image",
-                                .n_tokens = layout.n_tokens,
-                                .grid_width = layout.grid_width,
-                                .grid_height = layout.grid_height,
-                                .both_ways = layout.both_ways};
     size_t n_embd = vision_n_embd(w->vision);
     struct vision_encode *e = cli_encode(w->vision, prepared, false, err);
     if (!e)
@@ -97,11 +119,20 @@ static bool encode_rows(struct work *w, struct llm_image *image, struct err *err
     return w->rows != NULL;
 }
 
+static struct llm_prompt *chat_prompt(const struct work *w, const struct llm_image *image, struct err *err) {
+    const struct llm_part parts[] = {{.image = *image}, {.text = w->o->text, .len = strlen(w->o->text)}};
+    size_t first = w->vision ? 0 : 1;
+    const struct llm_message message = {LLM_USER, parts + first, 2 - first};
+    return llm_prompt_chat(w->llm, &message, 1, err);
+}
+
 static bool build_prompt(struct work *w, struct err *err) {
     struct llm_image image = {0};
     if (w->vision && !encode_rows(w, &image, err))
         return false;
-    w->prompt = llm_prompt_raw(w->llm, w->ids, w->n_ids, w->vision ? &image : NULL, w->n_before, err);
+    w->prompt = w->o->text
+                    ? chat_prompt(w, &image, err)
+                    : llm_prompt_raw(w->llm, w->ids, w->n_ids, w->vision ? &image : NULL, w->n_before, err);
     if (w->prompt && w->vision)
         llm_prompt_set_image_rows(w->prompt, 0, w->rows);
     return w->prompt != NULL;
@@ -132,8 +163,11 @@ static bool forward_all(struct work *w, struct err *err) {
 }
 
 bool cmd_inspect_logits(struct cli_options *o, struct err *err) {
+    if (o->text && (o->tokens || o->tokens_after))
+        return err_set(err, ERR_INVALID_VALUE, "want either --tokens N,N,... or --text");
     struct work w = {.o = o};
-    bool ok = open_models(&w, err) && read_ids(&w, err) && build_prompt(&w, err) && forward_all(&w, err);
+    bool ok = open_models(&w, err) && (o->text || read_ids(&w, err)) && build_prompt(&w, err) &&
+              forward_all(&w, err);
     llm_seq_destroy(w.seq);
     llm_prompt_destroy(w.prompt);
     vision_close(w.vision);
@@ -141,6 +175,8 @@ bool cmd_inspect_logits(struct cli_options *o, struct err *err) {
     if (w.ops)
         w.ops->close(w.ops);
     free(w.ids);
+    free(w.spans);
+    free(w.layout.spans);
     free(w.rows);
     free(w.logits);
     return ok;

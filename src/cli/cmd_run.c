@@ -24,6 +24,12 @@ static void on_interrupt(int signal_number) {
     interrupted = 1;
 }
 
+static enum request_detail detail_of(const char *name) {
+    if (name && strcmp(name, "low") == 0)
+        return DETAIL_LOW;
+    return name && strcmp(name, "high") == 0 ? DETAIL_HIGH : DETAIL_AUTO;
+}
+
 // Returns new request: the pictures, then the question.
 static struct request *build_request(const struct cli_options *o, struct err *err) {
     struct request *r = request_create();
@@ -33,6 +39,7 @@ static struct request *build_request(const struct cli_options *o, struct err *er
         part->image_bytes =
             cli_read_file(o->images.items[i], o->config.max_image_bytes, &part->image_size_bytes, err);
         snprintf(part->param, sizeof part->param, "--image %zu", i + 1);
+        part->detail = detail_of(o->detail);
         if (!part->image_bytes) {
             request_destroy(r);
             return NULL;
@@ -41,6 +48,7 @@ static struct request *build_request(const struct cli_options *o, struct err *er
     request_add_part(turn)->text = xstrdup(o->arguments[0]);
     r->instructions = o->system ? xstrdup(o->system) : NULL;
     r->max_output_tokens = o->max_tokens;
+    r->max_image_tokens = o->max_image_tokens;
     r->sampling = o->sampling;
     r->stops = xcalloc(o->stops.n + 1, sizeof *r->stops);
     for (size_t i = 0; i < o->stops.n; i++)
@@ -74,6 +82,10 @@ static void follow(struct ask *k, const struct cli_options *o, struct buf *answe
     for (;;) {
         struct ask_news news;
         ask_wait(k, WAIT_MS, &news);
+        if (news.notices) {
+            clear_progress(&shown);
+            fprintf(stderr, "%s", news.notices);
+        }
         if (news.len) {
             clear_progress(&shown);
             begun = true;
@@ -86,6 +98,7 @@ static void follow(struct ask *k, const struct cli_options *o, struct buf *answe
             show_progress(&news.progress, &shown);
         }
         free(news.text);
+        free(news.notices);
         if (news.done) {
             clear_progress(&shown);
             *end = news.end;

@@ -33,6 +33,7 @@ static bool read_param(const char *text, struct vision_params *params, struct er
 bool cli_vision_options(const struct cli_options *o, struct vision_options *out, struct err *err) {
     *out = (struct vision_options){.max_image_bytes = o->config.max_image_bytes,
                                    .max_pixels = o->config.max_pixels,
+                                   .int8 = o->config.vision_int8,
                                    .load = o->config.load};
     for (size_t i = 0; i < o->params.n; i++)
         if (!read_param(o->params.items[i], &out->params, err))
@@ -47,12 +48,19 @@ static uint8_t *read_image(const struct cli_options *o, size_t *size_bytes, stru
     return NULL;
 }
 
+// In rows: there is no language model to count special strings.
+static struct vision_detail detail_of(const struct cli_options *o) {
+    return (struct vision_detail){.max_tokens = o->max_image_tokens,
+                                  .low = o->detail && strcmp(o->detail, "low") == 0};
+}
+
 bool cli_image_layout(const struct vision *v, const struct cli_options *o, struct vision_layout *layout,
                       struct err *err) {
     size_t size_bytes;
     struct vision_info info;
     uint8_t *bytes = read_image(o, &size_bytes, err);
-    bool ok = bytes && vision_probe(v, bytes, size_bytes, &info, layout, err);
+    struct vision_detail detail = detail_of(o);
+    bool ok = bytes && vision_probe(v, bytes, size_bytes, &detail, &info, layout, err);
     free(bytes);
     return ok;
 }
@@ -60,7 +68,8 @@ bool cli_image_layout(const struct vision *v, const struct cli_options *o, struc
 struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err) {
     size_t size_bytes;
     uint8_t *bytes = read_image(o, &size_bytes, err);
-    struct vision_image *image = bytes ? vision_prepare(v, bytes, size_bytes, err) : NULL;
+    struct vision_detail detail = detail_of(o);
+    struct vision_image *image = bytes ? vision_prepare(v, bytes, size_bytes, &detail, err) : NULL;
     free(bytes);
     return image;
 }

@@ -34,7 +34,8 @@ struct cli_options {
     bool json;
 
     // models
-    const char *kv_type; // "f16", "f32", NULL: the command's default
+    const char *kv_type;          // "f16", "f32", NULL: the command's default
+    const char *vision_precision; // "f32", "int8", NULL: f32
 
     // run
     struct llm_sampling sampling;
@@ -49,7 +50,9 @@ struct cli_options {
 
     // several commands
     struct cli_list images;
-    struct cli_list params; // "min_pixels=3136"
+    struct cli_list params;  // "min_pixels=3136"
+    const char *detail;      // "auto", "low", "high", NULL: auto
+    size_t max_image_tokens; // 0 = any number
 
     // serve
     struct cli_list allow_origins, allow_hosts;

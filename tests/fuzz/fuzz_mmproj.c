@@ -37,9 +37,9 @@ static void show(struct vision *v) {
     struct err err = {0};
     struct vision_info info;
     struct vision_layout layout;
-    FUZZ_CHECK(vision_probe(v, picture, sizeof picture, &info, &layout, &err));
+    FUZZ_CHECK(vision_probe(v, picture, sizeof picture, NULL, &info, &layout, &err));
     free(layout.spans);
-    struct vision_image *image = vision_prepare(v, picture, sizeof picture, &err);
+    struct vision_image *image = vision_prepare(v, picture, sizeof picture, NULL, &err);
     FUZZ_CHECK((image != NULL) == (err.code == ERR_NONE));
     if (!image)
         return;

@@ -120,6 +120,10 @@ def mmproj(projector, more, extra, rms=False, gate=False, fused=False, patch=8):
     return gguf(keys, [(name, shape, int(len(shape) > 1)) for name, shape in tensors + extra])
 
 
+def biased(name, n_in, n_out):
+    return [(f"{name}.weight", (n_in, n_out)), (f"{name}.bias", (n_out,))]
+
+
 def png(width, height, color, depth, rows, chunks=b"", interlace=0):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -190,28 +194,29 @@ def write_models():
 def write_mmprojs():
     n, row, cell = 16, 16, 64  # cell: 2x2 patches
     table = [("v.position_embd.weight", (n, 16))]
-    post, two = [("v.post_ln.weight", (n,)), ("v.post_ln.bias", (n,))], [("mm.0.weight", (cell, cell)), ("mm.0.bias", (cell,)), ("mm.2.weight", (cell, row))]
+    post, two = [("v.post_ln.weight", (n,)), ("v.post_ln.bias", (n,))], biased("mm.0", cell, cell) + biased("mm.2", cell, row)
+    gelu, patch_bias = ("clip.use_gelu", BOOL, True), [("v.patch_embd.bias", (n,))]
     scale = ("clip.vision.projector.scale_factor", U32, 2)
     with_class = [("v.class_embd", (n,)), ("v.position_embd.weight", (n, 17))]
     write("mmproj/llava", mmproj("mlp", [("clip.vision.mm_patch_merge_type", STRING, "spatial_unpad"),
                                          ("clip.vision.image_grid_pinpoints", ARRAY, [32, 64, 64, 32], I32)],
-                                 with_class + [("v.pre_ln.weight", (n,)), ("v.pre_ln.bias", (n,)), ("mm.0.weight", (n, row)),
-                                               ("mm.2.weight", (row, row)), ("model.image_newline", (row,))]))
-    write("mmproj/gemma3", mmproj("gemma3", [], table + post + [("mm.input_projection.weight", (row, n)), ("mm.soft_emb_norm.weight", (n,))]))
-    write("mmproj/idefics3", mmproj("idefics3", [scale, ("clip.vision.preproc_image_size", U32, 64)], table + post + [("mm.model.fc.weight", (cell, row))]))
-    write("mmproj/internvl", mmproj("internvl", [scale], with_class + [("v.blk.0.ls1.weight", (n,)), ("v.blk.0.ls2.weight", (n,)),
-          ("mm.model.mlp.0.weight", (cell,)), ("mm.model.mlp.0.bias", (cell,)), ("mm.model.mlp.1.weight", (cell, row)), ("mm.model.mlp.3.weight", (row, row))]))
+                                 with_class + [("v.pre_ln.weight", (n,)), ("v.pre_ln.bias", (n,)), ("model.image_newline", (row,))]
+                                 + biased("mm.0", n, row) + biased("mm.2", row, row)))
+    write("mmproj/gemma3", mmproj("gemma3", [gelu], table + patch_bias + post + [("mm.input_projection.weight", (row, n)), ("mm.soft_emb_norm.weight", (n,))]))
+    write("mmproj/idefics3", mmproj("idefics3", [gelu, scale, ("clip.vision.preproc_image_size", U32, 64)], table + patch_bias + post + [("mm.model.fc.weight", (cell, row))]))
+    write("mmproj/internvl", mmproj("internvl", [gelu, scale], with_class + patch_bias + [("v.blk.0.ls1.weight", (n,)), ("v.blk.0.ls2.weight", (n,)),
+          ("mm.model.mlp.0.weight", (cell,)), ("mm.model.mlp.0.bias", (cell,))] + biased("mm.model.mlp.1", cell, row) + biased("mm.model.mlp.3", row, row)))
     write("mmproj/pixtral", mmproj("pixtral", [("clip.vision.spatial_merge_size", U32, 2), ("clip.use_silu", BOOL, True)],
           [("v.pre_ln.weight", (n,)), ("v.token_embd.img_break", (row,)), ("mm.1.weight", (n, row)), ("mm.2.weight", (row, row)),
            ("mm.input_norm.weight", (n,)), ("mm.patch_merger.weight", (cell, n))], rms=True, gate=True))
     write("mmproj/qwen2vl", mmproj("qwen2vl_merger", [], [("v.patch_embd.weight.1", (8, 8, 3, n))] + post + two))
     write("mmproj/qwen2.5vl", mmproj("qwen2.5vl_merger", [("clip.vision.n_wa_pattern", U32, 2), ("clip.use_silu", BOOL, True)],
                                      [("v.patch_embd.weight.1", (8, 8, 3, n))] + post[:1] + two, rms=True, gate=True))
-    write("mmproj/qwen3vl", mmproj("qwen3vl_merger", [("clip.vision.spatial_merge_size", U32, 2),
+    write("mmproj/qwen3vl", mmproj("qwen3vl_merger", [gelu, ("clip.vision.spatial_merge_size", U32, 2),
                                                       ("clip.vision.is_deepstack_layers", ARRAY, [True], BOOL)],
-          table + [("v.patch_embd.weight.1", (8, 8, 3, n)), ("v.patch_embd.bias", (n,))] + post + two
-          + [("v.deepstack.0.norm.weight", (cell,)), ("v.deepstack.0.norm.bias", (cell,)), ("v.deepstack.0.fc1.weight", (cell, cell)),
-             ("v.deepstack.0.fc2.weight", (cell, row))], fused=True))
+          table + [("v.patch_embd.weight.1", (8, 8, 3, n))] + patch_bias + post + two
+          + [("v.deepstack.0.norm.weight", (cell,)), ("v.deepstack.0.norm.bias", (cell,))]
+          + biased("v.deepstack.0.fc1", cell, cell) + biased("v.deepstack.0.fc2", cell, row), fused=True))
 
 
 def write_images():

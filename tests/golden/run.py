@@ -4,8 +4,9 @@
 usage: run.py OCELLUS. Prints one line a figure: what was measured and its limit. The reference values are
 float64 results of the original models; NMSE = sum((a - b)^2) / sum(b^2).
 
-Where a folder shared/golden lies beside the repository, its further cases run too; one that needs what this
-program does not have yet is skipped, with the program's own reason.
+Where a folder shared/golden lies beside the repository, its further cases run too (large ones that differ from
+a case of the tree by the type of their weights alone); one that needs what this program does not have yet is
+skipped, with the program's own reason.
 """
 import array
 import json
@@ -191,6 +192,8 @@ def main():
         own = case_folders(HERE)
         for folder in own:
             run_case(runner, HERE, folder, may_be_refused=False)
+        if not os.path.isdir(SHARED):
+            print("skipped: the further cases of shared/golden, which is not beside the repository")
         here = {os.path.relpath(folder, HERE) for folder in own}
         for folder in case_folders(SHARED):
             if os.path.relpath(folder, SHARED) not in here:

@@ -1,5 +1,6 @@
 // response.cancel is answered within 250 ms at every stage. Encode and prefill of the demo model are over before
-// a cancel arrives: for those stages name a slow pair in OCELLUS_SLOW_MODEL and OCELLUS_SLOW_MMPROJ.
+// a cancel arrives: for those stages name a slow pair in OCELLUS_SLOW_MODEL and OCELLUS_SLOW_MMPROJ; and in
+// OCELLUS_SLOW_TILES an mmproj that cuts a picture into many tiles.
 import { Client, ask, check, dataUri, equal, file, goodSample, padJpeg, run, sleep, start } from './lib/ocellus.mjs';
 
 const LIMIT_MS = process.env.OCELLUS_SANITIZE ? 2000 : 250; // a sanitizer makes each layer that much slower
@@ -22,17 +23,17 @@ async function begin(client, request) {
     return (await client.next('response.created')).response.id;
 }
 
-const slow = process.env.OCELLUS_SLOW_MODEL && process.env.OCELLUS_SLOW_MMPROJ;
+const { OCELLUS_SLOW_MODEL, OCELLUS_SLOW_MMPROJ, OCELLUS_SLOW_TILES } = process.env;
 
 // Waits for a stage of a request to the slow pair, then cancels.
-async function cancelAt(stage, request) {
-    if (!slow) return 'skipped: OCELLUS_SLOW_MODEL and OCELLUS_SLOW_MMPROJ are not set';
-    const server = await start(['-m', process.env.OCELLUS_SLOW_MODEL, '--mmproj', process.env.OCELLUS_SLOW_MMPROJ]);
+async function cancelAt(stage, request, mmproj = OCELLUS_SLOW_MMPROJ, wait_ms = 50) {
+    if (!OCELLUS_SLOW_MODEL || !mmproj) return 'skipped: OCELLUS_SLOW_MODEL and the like are not set';
+    const server = await start(['-m', OCELLUS_SLOW_MODEL, '--mmproj', mmproj]);
     try {
         const client = await Client.open(server);
         const id = await begin(client, request);
         await client.next((m) => m.type === 'response.progress' && m.stage === stage, 60000);
-        await sleep(50);
+        await sleep(wait_ms);
         return await cancel(client, id);
     } finally {
         await server.stop();
@@ -92,5 +93,11 @@ await run(['--parallel', '1'], {
         return took;
     },
     'while a picture is being encoded': () => cancelAt('encoding', { input: picture }),
+    async 'while one of many tiles is being encoded'() {
+        const notes = [];
+        for (const wait_ms of [150, 700, 1300])
+            notes.push(await cancelAt('encoding', { input: picture }, OCELLUS_SLOW_TILES, wait_ms));
+        return notes.join(', ');
+    },
     'during prefill': () => cancelAt('prefill', { input: 'word '.repeat(1500) }),
 });

@@ -300,6 +300,7 @@ class Model:
     def __init__(self, c, tensors):
         self.c, self.t = c, {name: v.astype(np.float64) for name, (_, _, v) in tensors.items()}
         self.gap = np.inf
+        self.image = slice(0, 0)  # rows that see each other both ways
 
     def linear(self, x, name):
         return x @ self.t[name + ".weight"].T + self.t.get(name + ".bias", 0)
@@ -334,6 +335,7 @@ class Model:
             scores = c["attn_cap"] * np.tanh(scores / c["attn_cap"])
         distance = np.arange(rows)[:, None] - np.arange(rows)
         hidden = (distance < 0) | (distance >= c["window"] if windowed else False)
+        hidden[self.image, self.image] = False
         scores = np.where(hidden, -np.inf, scores)
         p = np.exp(scores - scores.max(-1, keepdims=True))
         out = np.einsum("hij,jhd->ihd", p / p.sum(-1, keepdims=True), v).reshape(rows, -1)
@@ -368,9 +370,13 @@ class Model:
         gate, up = np.split(up, 2, axis=1) if c.get("fused_gate_up") else (self.linear(h, b + "ffn_gate"), up)
         return self.linear(act(gate) * up, b + "ffn_down")
 
-    def logits(self, ids):
+    def logits(self, ids, image_rows=None, n_before=0):
+        """image_rows [n, n_embd] stand behind the first n_before ids, not scaled as tokens are."""
         c = self.c
         x = self.t["token_embd.weight"][ids] * (c["n_embd"] ** 0.5 if c.get("sqrt") else c.get("embed", 1))
+        if image_rows is not None:
+            x = np.insert(x, n_before, image_rows, axis=0)
+            self.image = slice(n_before, n_before + len(image_rows))
         residual = c.get("residual", 1)
         for i in range(c["n_layer"]):
             b = f"blk.{i}."
@@ -386,20 +392,31 @@ class Model:
         return c["logit_cap"] * np.tanh(y / c["logit_cap"]) if "logit_cap" in c else y
 
 
-def make(folder, name):
+def describe(name):
+    """(options of a family, its tensors as they are stored, the generator behind them)"""
     c = {**BASE, "arch": name, **FAMILIES[name]}
     rng = np.random.default_rng(sum(name.encode()) + c.get("seed", 0))
+    kind = c.get("store", "f32")
+    tensors = {key: (store(key, v, kind)) for key, v in weights(c, vocabulary()[0], rng).items()}
+    return c, tensors, rng
+
+
+def round_options(c):
+    """Numbers that the file holds as f32."""
+    for option, v in c.items():
+        if isinstance(v, float):
+            c[option] = float(np.float32(v))
+
+
+def make(folder, name):
+    c, tensors, rng = describe(name)
     n_vocab, vocab = vocabulary()
     kind = c.get("store", "f32")
-    tensors = {key: (store(key, v, kind)) for key, v in weights(c, n_vocab, rng).items()}
     ids = [int(i) for i in rng.integers(3, n_vocab, c.get("rows", N_ROWS))]
     folder = os.path.join(folder, "tiny-" + name)
     os.makedirs(folder, exist_ok=True)
     write_gguf(os.path.join(folder, "model.gguf"), name, c, tensors, vocab)
-    # numbers that the file holds as f32
-    for option, v in c.items():
-        if isinstance(v, float):
-            c[option] = float(np.float32(v))
+    round_options(c)
     model = Model(c, tensors)
     logits = model.logits(ids)
     if model.gap < (GAP_MIN if kind in ("f32", "f16") else GAP_MIN_QUANTISED):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes a pair of random-weight models big enough that encode and prefill take a while.
 
-make_slow_pair.py OUT_DIR   writes OUT_DIR/slow-llm.gguf and OUT_DIR/slow-mmproj.gguf (f16, about 370 MB), if not there
+make_slow_pair.py OUT_DIR   writes OUT_DIR/slow-llm.gguf, OUT_DIR/slow-mmproj.gguf and OUT_DIR/slow-tiles.gguf (f16, about
+                            410 MB), if not there; the last is an mmproj, too, of the kind that cuts pictures into tiles
 
 Tests that cancel or overlap work in the middle of an encode or a prefill need more time than the demo pair takes.
 The vocabulary is the demo model's own. The weights come from one pool of normal values, so that making them is quick.
@@ -15,6 +16,7 @@ DEMO = os.path.join(os.path.dirname(__file__), "../../samples/demo/demo-llm-f16.
 F32, F16, ALIGN = 0, 1, 32
 LLM = {"n_embd": 1024, "n_layer": 8, "n_head": 16, "n_head_kv": 8, "n_ff": 2816, "n_ctx": 4096, "n_vocab": 1536}
 VIT = {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_ff": 3072, "size": 336, "patch": 14}
+TILES = {"n_embd": 512, "n_layer": 3, "n_head": 8, "n_ff": 2048, "size": 512, "patch": 16, "scale": 4}
 
 
 def text(s):
@@ -127,20 +129,20 @@ def write_llm(path):
     write(path, keys + demo_vocabulary(), tensors, make_pool({1, d, ff}))
 
 
-def write_mmproj(path):
-    m = VIT
-    d, ff, p, out = m["n_embd"], m["n_ff"], m["patch"], LLM["n_embd"]
-    keys = [string("general.architecture", "clip"), boolean("clip.has_text_encoder", False),
-            boolean("clip.has_vision_encoder", True), boolean("clip.has_llava_projector", True),
-            string("clip.projector_type", "mlp"), u32("clip.vision.image_size", m["size"]), u32("clip.vision.patch_size", p),
-            u32("clip.vision.embedding_length", d), u32("clip.vision.feed_forward_length", ff),
-            u32("clip.vision.projection_dim", out), u32("clip.vision.block_count", m["n_layer"]),
+def vit_keys(m, projector_type, use_gelu):
+    return [string("general.architecture", "clip"), boolean("clip.has_text_encoder", False),
+            boolean("clip.has_vision_encoder", True), string("clip.projector_type", projector_type),
+            u32("clip.vision.image_size", m["size"]), u32("clip.vision.patch_size", m["patch"]),
+            u32("clip.vision.embedding_length", m["n_embd"]), u32("clip.vision.feed_forward_length", m["n_ff"]),
+            u32("clip.vision.projection_dim", LLM["n_embd"]), u32("clip.vision.block_count", m["n_layer"]),
             u32("clip.vision.attention.head_count", m["n_head"]), f32("clip.vision.attention.layer_norm_epsilon", 1e-5),
             floats("clip.vision.image_mean", [0.48, 0.46, 0.41]), floats("clip.vision.image_std", [0.27, 0.26, 0.28]),
-            boolean("clip.use_gelu", False)]
-    n_pos = (m["size"] // p) ** 2 + 1
-    tensors = [("v.class_embd", (d,)), ("v.patch_embd.weight", (p, p, 3, d)), ("v.position_embd.weight", (d, n_pos)),
-               ("v.pre_ln.weight", (d,)), ("v.pre_ln.bias", (d,))]
+            boolean("clip.use_gelu", use_gelu)]
+
+
+def vit_tensors(m, n_pos):
+    d, ff, p = m["n_embd"], m["n_ff"], m["patch"]
+    tensors = [("v.patch_embd.weight", (p, p, 3, d)), ("v.position_embd.weight", (d, n_pos))]
     for i in range(m["n_layer"]):
         b = "v.blk.%d." % i
         for name, n_in, n_out in (("attn_q", d, d), ("attn_k", d, d), ("attn_v", d, d), ("attn_out", d, d),
@@ -148,13 +150,33 @@ def write_mmproj(path):
             tensors += [(b + name + ".weight", (n_in, n_out)), (b + name + ".bias", (n_out,))]
         for name in ("ln1", "ln2"):
             tensors += [(b + name + ".weight", (d,)), (b + name + ".bias", (d,))]
+    return tensors
+
+
+def write_mmproj(path):
+    m = VIT
+    d, ff, p, out = m["n_embd"], m["n_ff"], m["patch"], LLM["n_embd"]
+    tensors = vit_tensors(m, (m["size"] // p) ** 2 + 1)
+    tensors += [("v.class_embd", (d,)), ("v.pre_ln.weight", (d,)), ("v.pre_ln.bias", (d,))]
     tensors += [("mm.0.weight", (d, out)), ("mm.0.bias", (out,)), ("mm.2.weight", (out, out)), ("mm.2.bias", (out,))]
-    write(path, keys, tensors, make_pool({1, d, ff, out, p * p * 3}))
+    write(path, vit_keys(m, "mlp", False), tensors, make_pool({1, d, ff, out, p * p * 3}))
+
+
+def write_tiles(path):
+    m = TILES
+    d, ff, p, cell = m["n_embd"], m["n_ff"], m["patch"], TILES["n_embd"] * TILES["scale"] ** 2
+    keys = vit_keys(m, "idefics3", True)
+    keys += [u32("clip.vision.projector.scale_factor", m["scale"]), u32("clip.vision.preproc_image_size", 4 * m["size"])]
+    tensors = vit_tensors(m, (m["size"] // p) ** 2)
+    tensors += [("v.patch_embd.bias", (d,)), ("v.post_ln.weight", (d,)), ("v.post_ln.bias", (d,)),
+                ("mm.model.fc.weight", (cell, LLM["n_embd"]))]
+    write(path, keys, tensors, make_pool({1, d, ff, cell, p * p * 3}))
 
 
 def main():
     os.makedirs(sys.argv[1], exist_ok=True)
-    for name, make in (("slow-llm.gguf", write_llm), ("slow-mmproj.gguf", write_mmproj)):
+    for name, make in (("slow-llm.gguf", write_llm), ("slow-mmproj.gguf", write_mmproj),
+                       ("slow-tiles.gguf", write_tiles)):
         path = os.path.join(sys.argv[1], name)
         if not os.path.exists(path):
             make(path)

@@ -20,6 +20,7 @@ struct asked { // what one request brought
     size_t len, n_deltas;
     double first_delta_ms, last_delta_ms;
     bool stages[4];
+    size_t n_notices[N_NOTICE_CODES];
     bool done;
     struct event end;
     char id[RESPONSE_ID_SIZE];
@@ -31,6 +32,10 @@ static void on_event(void *ud, const struct event *event) {
     pthread_mutex_lock(&a->lock);
     if (event->type == EVENT_PROGRESS)
         a->stages[event->stage] = true;
+    if (event->type == EVENT_NOTICE) {
+        CHECK(a->n_deltas == 0);
+        a->n_notices[event->notice.code]++;
+    }
     if (event->type == EVENT_DELTA && a->len + event->len < sizeof a->text) {
         memcpy(a->text + a->len, event->text, event->len);
         a->len += event->len;
@@ -230,33 +235,97 @@ static void test_truncated_picture(struct rig *rig) {
     CHECK_ERR(&a.end.err, ERR_IMAGE_TRUNCATED, "");
 }
 
+// A conversation that outgrows the context loses its oldest pictures, and says so; its text stays.
+static void test_old_pictures(struct rig *rig) {
+    static const char *const pictures[] = {picture, "samples/demo/samples/number-15.png",
+                                           "samples/demo/samples/purple-heart-and-black-triangle.png"};
+    struct asked a = {0};
+    char *lengthy = xcalloc(1, 701);
+    for (size_t i = 0; i < 700; i += 10)
+        memcpy(lengthy + i, "a shape is", 10);
+    size_t n_dropped = 0;
+    for (size_t i = 0; i < 3; i++) {
+        char previous[RESPONSE_ID_SIZE];
+        memcpy(previous, a.id, sizeof previous);
+        ask(rig, &a, pictures[i], "What is in the picture?", i ? previous : NULL, 20);
+        wait_for(&a, false);
+        CHECK(a.end.finish <= FINISH_INCOMPLETE && a.n_notices[NOTICE_IMAGE_REDUCED] == 0);
+        CHECK(a.n_notices[NOTICE_IMAGE_DROPPED] >= n_dropped);
+        n_dropped = a.n_notices[NOTICE_IMAGE_DROPPED];
+        CHECK(a.end.usage.image_tokens == 64 * (i + 1 - n_dropped));
+        CHECK((a.n_notices[NOTICE_SEVERAL_IMAGES] == 1) == (i > n_dropped)); // LLaVA 1.5
+        CHECK(a.end.usage.input_tokens + 16 <= 256);
+    }
+    CHECK(n_dropped == 1); // 3 x 64 and the text around are more than 256
+    struct asked b;
+    ask(rig, &b, NULL, "What shape is in the picture?", a.id, 20); // text alone: the last picture may go, too
+    wait_for(&b, false);
+    CHECK(b.end.finish <= FINISH_INCOMPLETE && b.end.usage.image_tokens <= 128);
+    struct asked c;
+    ask(rig, &c, picture, lengthy, a.id, 20); // too long whatever goes
+    wait_for(&c, false);
+    CHECK(c.end.finish == FINISH_FAILED);
+    CHECK_ERR(&c.end.err, ERR_CONTEXT_EXCEEDED, "(of these 64 for 1 image), the context holds 256");
+    free(lengthy);
+}
+
+// The demo's pictures have one form: what is asked for changes nothing, and no second encode.
+static void test_one_form(struct rig *rig) {
+    struct images *im = assistant_images(rig->assistant);
+    struct err err = {0};
+    size_t size;
+    bool known;
+    CHECK(assistant_image_tokens(rig->assistant) == 64);
+    uint8_t *bytes = check_read_file(picture, &size);
+    struct image *a = images_put(im, bytes, size, NULL, &known, &err);
+    struct image *b = a ? images_find(im, image_info(a)->id, &(struct image_detail){5, true}, &err) : NULL;
+    CHECK(a && a == b && image_info(a)->n_tokens == 64);
+    image_release(a);
+    image_release(b);
+}
+
+static bool rig_open(struct rig *rig, size_t n_ctx) {
+    struct err err = {0};
+    rig->config = config_default();
+    rig->config.model_path = "samples/demo/demo-llm-f16.gguf";
+    rig->config.mmproj_path = "samples/demo/demo-mmproj-f16.gguf";
+    rig->config.max_images = 2;
+    rig->config.n_threads = 2;
+    rig->config.n_ctx = n_ctx;
+    rig->workers = workers_create(2, 64);
+    rig->assistant = assistant_open(&rig->config, &err);
+    if (rig->assistant)
+        rig->scheduler = scheduler_create(rig->assistant, &rig->config, rig->workers, &err);
+    if (!rig->scheduler)
+        printf("%s\n", err.msg);
+    return rig->scheduler;
+}
+
+static void rig_close(struct rig *rig) {
+    scheduler_destroy(rig->scheduler);
+    workers_destroy(rig->workers);
+    assistant_close(rig->assistant);
+}
+
 int main(void) {
     json_setup();
-    struct rig rig = {.config = config_default()};
-    rig.config.model_path = "samples/demo/demo-llm-f16.gguf";
-    rig.config.mmproj_path = "samples/demo/demo-mmproj-f16.gguf";
-    rig.config.max_images = 2;
-    rig.config.n_threads = 2;
-    struct err err = {0};
-    rig.workers = workers_create(2, 64);
-    rig.assistant = assistant_open(&rig.config, &err);
-    if (!rig.assistant) {
-        printf("%s\n", err.msg);
+    struct rig rig = {0}, small = {0};
+    if (!rig_open(&rig, 0))
         return 1;
-    }
-    rig.scheduler = scheduler_create(rig.assistant, &rig.config, rig.workers, &err);
-    CHECK(rig.scheduler);
     test_picture_and_follow_up(&rig);
     test_single_flight(&rig);
     test_streams_equal_solo(&rig);
     test_cancel(&rig);
     test_limits(&rig);
     test_truncated_picture(&rig);
+    test_one_form(&rig);
     struct asked left; // still running when the scheduler goes: its last event comes all the same
     ask(&rig, &left, picture, "What can you do?", NULL, 0);
-    scheduler_destroy(rig.scheduler);
+    rig_close(&rig);
     CHECK(left.done);
-    workers_destroy(rig.workers);
-    assistant_close(rig.assistant);
+    if (!rig_open(&small, 256))
+        return 1;
+    test_old_pictures(&small);
+    rig_close(&small);
     return check_result();
 }

@@ -131,6 +131,65 @@ static void check_images(void) {
 
 // ---- answers whose ids are known ----
 
+static size_t n_rows_of(const struct llm_message *messages, size_t n) {
+    struct llm_prompt *p = prompt(messages, n);
+    size_t n_rows = p->n_rows;
+    llm_prompt_destroy(p);
+    return n_rows;
+}
+
+// A prompt is longer by exactly what its image is said to take, and one that is too long says so.
+static void check_image_tokens(void) {
+    static const char *const specials[] = {"<fake_token_around_image>",
+                                           "<global-img>",
+                                           "<row_1_col_1>",
+                                           "<row_1_col_2>",
+                                           "<image>",
+                                           "<|vision_start|>",
+                                           "<|vision_end|>",
+                                           "<|image_pad|>",
+                                           NULL};
+    const struct llm_image_span tiles[] = {{.text = "<fake_token_around_image><row_1_col_1>"},
+                                           {.n_rows = 4},
+                                           {.text = "<fake_token_around_image><row_1_col_2>"},
+                                           {.first_row = 4, .n_rows = 4},
+                                           {.text = "\n"},
+                                           {.text = "\n"},
+                                           {.text = "<fake_token_around_image><global-img>"},
+                                           {.first_row = 8, .n_rows = 4},
+                                           {.text = "<fake_token_around_image>"}};
+    const struct llm_image_span around[] = {
+        {.text = "<|vision_start|>"}, {.n_rows = 12}, {.text = "<|vision_end|>"}};
+    const struct {
+        const char *template;
+        const struct llm_image_span *spans;
+        size_t n_spans, n_tokens;
+    } cases[] = {{PARTS_OF("<image>"), tiles, N(tiles), 12 + 2 + 2 + 4 + 1},
+                 {PARTS_OF("<|vision_start|><|image_pad|><|vision_end|>"), around, N(around), 14},
+                 {PARTS_OF("<image>"), NULL, 0, 12}};
+    for (size_t i = 0; i < N(cases); i++) {
+        struct llm_part image = image_part("k", 12);
+        struct err err = {0};
+        size_t n_tokens = 0;
+        image.image.spans = cases[i].spans;
+        image.image.n_spans = cases[i].n_spans;
+        struct llm_message with[] = {USER(text_part("a"), image, text_part("b"), image)};
+        struct llm_message without[] = {USER(text_part("a"), text_part("b"))};
+        write_byte_vocab(cases[i].template, specials);
+        writer_bool(&writer, "tokenizer.ggml.add_space_prefix", false);
+        if (open_written(NULL)) {
+            CHECK(llm_image_n_tokens(&model, &image.image, &n_tokens, &err) && n_tokens == cases[i].n_tokens);
+            CHECK(n_rows_of(with, 1) == n_rows_of(without, 1) + 2 * n_tokens);
+            char told[64];
+            snprintf(told, sizeof told, "(of these %zu for 2 images), the context holds 20", 2 * n_tokens);
+            model.n_ctx = 20;
+            CHECK(!llm_prompt_chat(&model, with, 1, &err));
+            CHECK_ERR(&err, ERR_CONTEXT_EXCEEDED, told);
+        }
+        close_written();
+    }
+}
+
 // Special strings around the rows of an image, which may stand in several runs.
 static void check_layouts(void) {
     static const char *const specials[] = {"<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<row>",
@@ -298,6 +357,14 @@ static void check_formats(void) {
          "<|end_of_role|>U<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>A<|end_of_text|>\n"
          "<|start_of_role|>user<|end_of_role|>V<|end_of_text|>\n<|start_of_role|>assistant"
          "<|end_of_role|>"},
+        {"moondream2", "<s>_Question:_S\n\nU\n\nAnswer:_A\n\nQuestion:_V\n\nAnswer:"},
+        {"nanollava",
+         "<s>_<|im_start|>system\nS<|im_end|><|im_start|>user\nU<|im_end|><|im_start|>assistant\n"
+         "A<|im_end|><|im_start|>user\nV<|im_end|><|im_start|>assistant\n"},
+        {"obsidian",
+         "<s>_<|im_start|>system\nS\n###\n<|im_start|>user\nU\n###\n<|im_start|>assistant\nA\n###\n"
+         "<|im_start|>user\nV\n###\n<|im_start|>assistant\n"},
+        {"yi-vl", "<s>_S\n\n###_Human:_U\n###_Assistant:_A\n###_Human:_V\n###_Assistant:"},
     };
     struct llm_message messages[] = {SYSTEM(text_part("S")), USER(text_part("U")), ASSISTANT(text_part("A")),
                                      USER(text_part("V"))};
@@ -314,15 +381,62 @@ static void check_formats(void) {
     CHECK(n == N(cases));
 }
 
+// A file without a template is in the format of its name; one with a template, or an unknown name, is not.
+static void check_names(void) {
+    static const struct {
+        const char *name, *template, *want, *stop;
+    } cases[] = {
+        {"Yi-VL-34B", NULL, "yi-vl", "###"},
+        {"moondream2", NULL, "moondream2", NULL},
+        {"qnguyen3_nanoLLaVA", NULL, "nanollava", NULL},
+        {"nisten_OBSIDIAN-3b", NULL, "obsidian", "###"},
+        {"Yi-VL-34B", EACH("{{ m.content }}"), "tokenizer.chat_template", NULL},
+        {"Yi-34B", NULL, "vicuna", NULL},
+        {"", NULL, "vicuna", NULL},
+    };
+    for (size_t i = 0; i < N(cases); i++) {
+        write_byte_vocab(cases[i].template, NULL);
+        writer_string(&writer, "general.name", cases[i].name);
+        if (open_written(NULL)) {
+            CHECK_STR(chat_name(model.chat), cases[i].want);
+            const char *stop = chat_stop(model.chat);
+            CHECK(!stop == !cases[i].stop && (!stop || strcmp(stop, cases[i].stop) == 0));
+        }
+        close_written();
+    }
+}
+
+// In Moondream2 a picture stands before the question, in nanoLLaVA a system message is never missing.
+static void check_format_images(void) {
+    struct llm_message ask[] = {USER(image_part("k", 2), text_part("U"))};
+    static const struct {
+        const char *format, *want;
+    } cases[] = {
+        {"moondream2", "<s>##_\n\nQuestion:_U\n\nAnswer:"},
+        {"nanollava",
+         "<s>_<|im_start|>system\nAnswer_the_question<|im_end|><|im_start|>user\n##_\nU<|im_end|>"
+         "<|im_start|>assistant\n"},
+    };
+    for (size_t i = 0; i < N(cases); i++) {
+        write_byte_vocab(NULL, NULL);
+        if (open_written(cases[i].format))
+            CHECK_STR(spell(ask, 1), cases[i].want);
+        close_written();
+    }
+}
+
 int main(void) {
     check_forged();
     check_bos();
     check_system();
     check_images();
     check_layouts();
+    check_image_tokens();
     check_answers();
     check_errors();
     check_file();
     check_formats();
+    check_names();
+    check_format_images();
     return check_result();
 }

@@ -41,7 +41,10 @@ static void test_golden(const char *type) {
     char path[128];
     size_t size;
     struct err err = {0};
-    snprintf(path, sizeof path, "tests/golden/text/tiny-%s/case.json", type);
+    const char *root = check_text_cases(type);
+    if (!root)
+        return;
+    snprintf(path, sizeof path, "%s/tiny-%s/case.json", root, type);
     char *text = check_read_file(path, &size);
     json_t *json = json_parse(text, size, 1 << 20, &err);
     json_t *tokens = json_object_get(json, "tokens");
@@ -49,10 +52,10 @@ static void test_golden(const char *type) {
     for (size_t i = 0; i < N_IDS; i++)
         ids[i] = (int32_t)json_integer_value(json_array_get(tokens, i));
     double max_nmse = json_number_value(json_object_get(json, "max_nmse"));
-    snprintf(path, sizeof path, "tests/golden/text/tiny-%s/logits.f32", type);
+    snprintf(path, sizeof path, "%s/tiny-%s/logits.f32", root, type);
     float *want = check_read_file(path, &size);
     CHECK(size == sizeof(float) * N_IDS * N_VOCAB);
-    snprintf(path, sizeof path, "tests/golden/text/tiny-%s/model.gguf", type);
+    snprintf(path, sizeof path, "%s/tiny-%s/model.gguf", root, type);
     struct llm *m = open_model(path, &(struct llm_options){.kv_f32 = true});
     struct llm_seq *seq = llm_seq_create(m, &err);
     struct llm_prompt *p = prompt_of(m, N_IDS);

@@ -8,17 +8,41 @@
 
 static const struct vision_options LIMITS = {.max_image_bytes = 20 << 20, .max_pixels = 64 * 1000 * 1000};
 
-// Puts an EXIF block with this orientation behind the SOI of a JPEG. Returns new.
-static uint8_t *with_exif(const uint8_t *jpeg, size_t size_bytes, uint8_t orientation, size_t *out_size) {
+// Puts n bytes at a place of a file. Returns new.
+static uint8_t *with_bytes(const uint8_t *file, size_t size_bytes, size_t at, const uint8_t *bytes, size_t n,
+                           size_t *out_size) {
+    uint8_t *out = malloc(size_bytes + n);
+    memcpy(out, file, at);
+    memcpy(out + at, bytes, n);
+    memcpy(out + at + n, file + at, size_bytes - at);
+    *out_size = size_bytes + n;
+    return out;
+}
+
+// An EXIF block with this orientation behind the SOI of a JPEG. Returns new.
+static uint8_t *jpeg_with_exif(const uint8_t *jpeg, size_t size_bytes, uint8_t orientation,
+                               size_t *out_size) {
     const uint8_t app1[] = {0xff, 0xe1, 0, 34, 'E', 'x',         'i', 'f', 0, 0,    'M', 'M',
                             0,    42,   0, 0,  0,   8,           0,   1,   1, 0x12, 0,   3,
                             0,    0,    0, 1,  0,   orientation, 0,   0,   0, 0,    0,   0};
-    uint8_t *out = malloc(size_bytes + sizeof app1);
-    memcpy(out, jpeg, 2);
-    memcpy(out + 2, app1, sizeof app1);
-    memcpy(out + 2 + sizeof app1, jpeg + 2, size_bytes - 2);
-    *out_size = size_bytes + sizeof app1;
-    return out;
+    return with_bytes(jpeg, size_bytes, 2, app1, sizeof app1, out_size);
+}
+
+// The same in an eXIf chunk behind the header of a PNG. Returns new.
+static uint8_t *png_with_exif(const uint8_t *png, size_t size_bytes, uint8_t orientation, size_t *out_size) {
+    enum { HEADER_END = 33, LEN = 26 };
+    uint8_t chunk[12 + LEN] = {0, 0, 0, LEN, 'e', 'X',  'I', 'f', 'I', 'I', 42, 0, 8,
+                               0, 0, 0, 1,   0,   0x12, 1,   3,   0,   1,   0,  0, 0};
+    chunk[26] = orientation;
+    uint32_t crc = UINT32_MAX;
+    for (size_t i = 4; i < 8 + LEN; i++) {
+        crc ^= chunk[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
+    }
+    for (size_t i = 0; i < 4; i++)
+        chunk[8 + LEN + i] = (uint8_t)(~crc >> (24 - 8 * i));
+    return with_bytes(png, size_bytes, HEADER_END, chunk, sizeof chunk, out_size);
 }
 
 // Where pixel (x, y) of the upright picture lies in the stored one [h, w].
@@ -43,16 +67,17 @@ static size_t stored_at(unsigned orientation, size_t x, size_t y, size_t w, size
     }
 }
 
-static void check_orientations(void) {
+static void check_orientations(const char *path,
+                               uint8_t *(*with_exif)(const uint8_t *, size_t, uint8_t, size_t *)) {
     struct err err = {0};
     struct image plain;
     size_t size_bytes, turned_size;
-    uint8_t *jpeg = check_read_file(FOLDER "wide.jpg", &size_bytes);
-    CHECK(image_decode(jpeg, size_bytes, &LIMITS, &plain, &err));
+    uint8_t *file = check_read_file(path, &size_bytes);
+    CHECK(image_decode(file, size_bytes, &LIMITS, &plain, &err));
     for (unsigned o = 1; o <= 8; o++) {
         struct image turned;
         struct image_info info;
-        uint8_t *bytes = with_exif(jpeg, size_bytes, (uint8_t)o, &turned_size);
+        uint8_t *bytes = with_exif(file, size_bytes, (uint8_t)o, &turned_size);
         CHECK(image_probe(bytes, turned_size, &LIMITS, &info, &err) && info.orientation == o);
         CHECK(image_decode(bytes, turned_size, &LIMITS, &turned, &err));
         CHECK(turned.width_px == (o >= 5 ? plain.height_px : plain.width_px));
@@ -67,7 +92,7 @@ static void check_orientations(void) {
         free(bytes);
     }
     image_clear(&plain);
-    free(jpeg);
+    free(file);
 }
 
 static void check_exif(void) {
@@ -211,7 +236,8 @@ static void check_limits(void) {
 }
 
 int main(void) {
-    check_orientations();
+    check_orientations(FOLDER "wide.jpg", jpeg_with_exif);
+    check_orientations(FOLDER "rgb.png", png_with_exif);
     check_exif();
     check_cut(FOLDER "wide.jpg");
     check_cut(FOLDER "tall-progressive.jpg");

@@ -1,7 +1,8 @@
-// Pillow's bicubic resize: values that Pillow 9.4 gave for a small formula picture, and shapes without a
-// canvas.
+// Pillow's resizes: values that Pillow 9.4 gave for a small formula picture on a canvas, the checksums of 60
+// resizes of random pictures (tests/reference/resize.py), and shapes without a canvas.
 #include "check.h"
 
+#include "base/sha256.h"
 #include "vision/resize.h"
 
 static uint8_t *make_picture(size_t width_px, size_t height_px) {
@@ -49,6 +50,52 @@ static void check_thin(void) {
     free(rgb);
 }
 
+// The pictures of tests/reference/resize.py: every fourth line is noise, the others change slowly.
+static uint8_t *make_random(size_t width_px, size_t height_px) {
+    size_t n_line = 3 * width_px;
+    uint32_t seed = (uint32_t)width_px;
+    uint8_t *rgb = malloc(n_line * height_px);
+    for (size_t y = 0; y < height_px; y++) {
+        seed = seed * 1664525 + 1013904223;
+        for (size_t x = 0; x < n_line; x++) {
+            size_t i = y * n_line + x;
+            uint32_t noise = (seed + (uint32_t)i * 2654435761u) >> 24;
+            uint32_t smooth = (seed >> 24) / 2 + (uint32_t)(x * 127 / n_line);
+            rgb[i] = (uint8_t)(y % 4 == 3 ? noise : smooth);
+        }
+    }
+    return rgb;
+}
+
+static void check_random(void) {
+    static const char *const names[] = {
+        [RESIZE_BICUBIC] = "bicubic", [RESIZE_BILINEAR] = "bilinear", [RESIZE_LANCZOS] = "lanczos"};
+    FILE *f = fopen("tests/vision/resize.txt", "r");
+    CHECK(f);
+    char name[16], want[SHA256_HEX_SIZE], got[SHA256_HEX_SIZE];
+    size_t w, h, to_w, to_h, n_cases = 0;
+    while (f && fscanf(f, "%15s %zu %zu %zu %zu %64s", name, &w, &h, &to_w, &to_h, want) == 6) {
+        struct err err = {0};
+        uint8_t *rgb = make_random(w, h), *out = malloc(3 * to_w * to_h);
+        struct resize r = {
+            .rgb = rgb, .width_px = w, .height_px = h, .canvas_width_px = w, .canvas_height_px = h};
+        while (r.filter < RESIZE_LANCZOS && strcmp(names[r.filter], name) != 0)
+            r.filter++;
+        CHECK(resize_image(&r, out, to_w, to_h, &err));
+        sha256_hex(out, 3 * to_w * to_h, got);
+        if (strcmp(got, want) != 0) {
+            printf("%s %zux%zu to %zux%zu: not what Pillow gives\n", names[r.filter], w, h, to_w, to_h);
+            check_failed++;
+        }
+        n_cases++;
+        free(rgb);
+        free(out);
+    }
+    CHECK(n_cases == 60);
+    if (f)
+        fclose(f);
+}
+
 int main(void) {
     static const uint8_t shrunk[] = {121, 116, 105, 123, 116, 105, 122, 116, 106, 123, 118, 104,
                                      123, 125, 124, 128, 124, 119, 128, 123, 120, 126, 124, 124,
@@ -62,5 +109,6 @@ int main(void) {
     check_values(23, 11, 4, shrunk);
     check_values(2, 3, 5, grown);
     check_thin();
+    check_random();
     return check_result();
 }

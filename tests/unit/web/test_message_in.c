@@ -33,13 +33,15 @@ static void test_create(void) {
     struct message m;
     CHECK(parse(
         "{\"type\":\"response.create\",\"event_id\":\"e\",\"stream_id\":\"s\",\"instructions\":\"brief\","
-        "\"temperature\":0,\"top_k\":7,\"seed\":9,\"max_output_tokens\":5,\"stop\":[\"a\",\"b\"],"
+        "\"temperature\":0,\"top_k\":7,\"seed\":9,\"max_output_tokens\":5,\"max_image_tokens\":77,\"stop\":["
+        "\"a\",\"b\"],"
         "\"logit_bias\":{\"2\":-100},\"metadata\":{\"k\":\"v\"},\"previous_response_id\":\"resp_1\","
         "\"store\":false,\"include\":[],\"tools\":[],\"text\":{\"format\":{\"type\":\"text\"}},"
         "\"input\":[{\"type\":\"message\",\"role\":\"developer\",\"content\":\"d\"},"
         "{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"t\"},"
         "{\"type\":\"input_image\",\"image_url\":\"data:image/png;x=y;base64,AAEC\"},"
-        "{\"type\":\"input_image\",\"image_id\":\"abc\"}]}]}",
+        "{\"type\":\"input_image\",\"image_id\":\"abc\",\"detail\":\"low\"},"
+        "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:;base64,AAEC\",\"detail\":\"high\"}}]}]}",
         &m));
     CHECK(m.type == MESSAGE_RESPONSE_CREATE);
     CHECK_STR(m.event_id, "e");
@@ -52,12 +54,14 @@ static void test_create(void) {
     CHECK(r->max_output_tokens == 5 && r->n_stops == 2 && !strcmp(r->stops[1], "b"));
     CHECK(r->sampling.n_biases == 1 && r->sampling.biases[0].id == 2 && r->sampling.biases[0].bias == -100);
     CHECK(r->n_turns == 2 && r->turns[0].role == LLM_SYSTEM && r->turns[1].role == LLM_USER);
-    CHECK(r->turns[1].n_parts == 3);
+    CHECK(r->turns[1].n_parts == 4);
     CHECK_STR(r->turns[1].parts[0].text, "t");
     CHECK(r->turns[1].parts[1].image_size_bytes == 3 &&
           !memcmp(r->turns[1].parts[1].image_bytes, "\0\1\2", 3));
     CHECK_STR(r->turns[1].parts[1].param, "input[1].content[1].image_url");
     CHECK_STR(r->turns[1].parts[2].image_id, "abc");
+    CHECK(r->max_image_tokens == 77 && r->turns[1].parts[1].detail == DETAIL_AUTO);
+    CHECK(r->turns[1].parts[2].detail == DETAIL_LOW && r->turns[1].parts[3].detail == DETAIL_HIGH);
     message_clear(&m);
     CHECK(parse("{\"type\":\"response.create\",\"input\":\"hi\",\"seed\":null,\"model\":\"demo\"}", &m));
     CHECK(m.request->n_turns == 1 && !strcmp(m.request->turns[0].parts[0].text, "hi"));
@@ -122,6 +126,12 @@ static void test_refused(void) {
            "model");
     refuse("{\"type\":\"response.create\",\"input\":\"x\",\"stop\":[\"\"]}", ERR_INVALID_VALUE, "stop[0]");
     refuse("{\"type\":\"response.create\",\"input\":[]}", ERR_INVALID_VALUE, "input");
+    refuse("{\"type\":\"response.create\",\"input\":\"x\",\"max_image_tokens\":0}", ERR_INVALID_VALUE,
+           "max_image_tokens");
+    refuse(
+        "{\"type\":\"response.create\",\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_image\","
+        "\"image_id\":\"abc\",\"detail\":\"huge\"}]}]}",
+        ERR_INVALID_VALUE, "input[0].content[0].detail");
     refuse("{\"type\":\"response.create\",\"input\":[{\"type\":\"reasoning\"}]}", ERR_INVALID_VALUE,
            "input[0].type");
     refuse("{\"type\":\"response.create\",\"input\":[{\"role\":\"user\",\"content\":[]}]}", ERR_INVALID_VALUE,

@@ -128,6 +128,40 @@ static void test_response(void) {
     response_destroy(r);
 }
 
+// Each notice as it comes, and their number by kind at the end.
+static void test_notices(void) {
+    struct outbox o;
+    json_t *last;
+    struct response *r = start(&o);
+    drain(&o, &last);
+    json_decref(last);
+    struct event event = {.type = EVENT_NOTICE,
+                          .notice = {.code = NOTICE_IMAGE_DROPPED, .image_id = "abc", .n_tokens = 64}};
+    CHECK(response_event(r, &event, &o, NULL) && response_event(r, &event, &o, NULL));
+    CHECK(drain(&o, &last) == 2);
+    CHECK_STR(string(last, "type"), "response.notice");
+    CHECK_STR(string(last, "code"), "image_dropped");
+    CHECK_STR(string(last, "image_id"), "abc");
+    CHECK(strstr(string(last, "message"), "64 tokens"));
+    CHECK(json_integer_value(json_object_get(last, "n_tokens")) == 64);
+    json_decref(last);
+    event.notice = (struct notice){.code = NOTICE_SEVERAL_IMAGES, .n_images = 2};
+    CHECK(response_event(r, &event, &o, NULL));
+    CHECK(drain(&o, &last) == 1);
+    CHECK_STR(string(last, "code"), "several_images");
+    CHECK(!json_object_get(last, "image_id") && !json_object_get(last, "n_tokens"));
+    json_decref(last);
+    CHECK(response_event(r, &(struct event){.type = EVENT_DONE, .finish = FINISH_COMPLETED}, &o, NULL));
+    drain(&o, &last);
+    json_t *notices = json_object_get(json_object_get(last, "response"), "notices");
+    CHECK(json_array_size(notices) == 2);
+    CHECK_STR(string(json_array_get(notices, 0), "code"), "image_dropped");
+    CHECK(json_integer_value(json_object_get(json_array_get(notices, 0), "count")) == 2);
+    CHECK_STR(string(json_array_get(notices, 1), "code"), "several_images");
+    json_decref(last);
+    response_destroy(r);
+}
+
 // Deltas that wait are joined, numbers stay without gaps, a text too long for one message is not repeated.
 static void test_long_text(void) {
     struct outbox o;
@@ -156,6 +190,7 @@ int main(void) {
     test_escape();
     test_connection_events();
     test_response();
+    test_notices();
     test_long_text();
     return check_result();
 }

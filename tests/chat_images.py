@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""A picture in a conversation of each family of vision models: whole answers, and every token around its rows.
+
+usage: chat_images.py OCELLUS. The tiny vision models of tests/golden with random language models whose templates and
+special tokens are those of the family (tests/peer/make_vision_models.py; exit 77 without numpy). What must stand in the
+picture's place is `ocellus inspect image --stage layout`, which tests/golden holds against the originals.
+
+Where a folder shared/templates lies beside the repository, some templates of published models are tried as well.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOLDEN = os.path.join(HERE, "golden/vision-families")
+TEMPLATES = os.path.normpath(os.path.join(HERE, "../../shared/templates"))
+BOS, TIMEOUT_S = 1, 60
+TEXT = "what is it?"
+VISION = "<|vision_start|><|image_pad|><|vision_end|>"
+# Template of a published model or a built-in one, family, what it writes for a picture. None: it knows no pictures, which
+# then stand in front of the text on a line each.
+OTHERS = [("Mistral-Small-3.2-24B-Instruct-2506.jinja", "pixtral", "[IMG]"),
+          ("mistralai-Ministral-3-14B-Reasoning-2512.jinja", "pixtral", "[IMG]"),
+          ("unsloth-Apriel-1.5.jinja", "pixtral", "[IMG]"), ("Qwen3.5-4B.jinja", "qwen2vl", VISION),
+          ("Qwen3.5-4B.jinja", "qwen25vl", VISION), ("Qwen3.5-4B.jinja", "qwen3vl", VISION),
+          ("MiMo-VL.jinja", "qwen25vl", None), ("chatml", "qwen2vl", None), ("chatml", "internvl", None),
+          ("chatml", "minicpmv", None), ("vicuna", "llava16", None), ("gemma", "gemma3", None)]
+
+
+class Checker:
+    def __init__(self, ocellus, folder):
+        self.ocellus, self.folder = ocellus, folder
+        self.n_failed = 0
+
+    def run(self, *arguments):
+        done = subprocess.run([self.ocellus, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(arguments[:2])}: exit {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def check(self, name, got, want):
+        self.n_failed += got != want
+        if got != want:
+            print(f"FAILED {name}: {got}, want {want}")
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def pair(self, name):
+        return ["-m", self.path(name + ".gguf"), "--mmproj", os.path.join(GOLDEN, name, "mmproj.gguf")]
+
+    def ids(self, name, text):
+        """Token ids of a text with special tokens."""
+        done = self.run("inspect", "tokens", "-m", self.path(name + ".gguf"), "--special", "--no-bos", "--text", text)
+        return json.loads(done)["ids"]
+
+    def layout(self, name, number):
+        """What stands for picture `number` of a conversation: texts and numbers of rows."""
+        mmproj = os.path.join(GOLDEN, name, "mmproj.gguf")
+        spans = json.loads(self.run("inspect", "image", "--mmproj", mmproj, "--image", self.path(name + ".png"), "--stage",
+                                    "layout"))
+        pieces = [span["rows"][1] if "rows" in span else span["text"] for span in spans]
+        return [str(number) if piece == "0" else piece for piece in pieces]
+
+    def sequence(self, name, pieces):
+        """Token ids, None for a row; neighbouring texts are tokenized as one."""
+        out, text = [], ""
+        for piece in [*pieces, 0]:
+            if isinstance(piece, str):
+                text += piece
+                continue
+            out += self.ids(name, text) if text else []
+            out += [None] * piece
+            text = ""
+        return out
+
+    def usage(self, name, n_images, *options):
+        pictures = ["-i", self.path(name + ".png")] * n_images
+        answer = json.loads(self.run("run", *self.pair(name), *pictures, "-c", "8192", "-n", "2", "--json", *options, TEXT))
+        return answer["usage"]
+
+    def check_prompt(self, name, n, want, *options):
+        """want: token ids of the prompt, None for a row"""
+        usage = self.usage(name, n, *options)
+        what = ", ".join([name, *map(os.path.basename, options[1:]), f"pictures {n}"])
+        self.check(f"{what}: tokens", usage["input_tokens"], len(want))
+        first, last = want.index(None), len(want) - 1 - want[::-1].index(None)
+        if n > 1:
+            return
+        self.check(f"{what}: tokens of the picture", usage["image_tokens"], last + 1 - first)
+        if all(i is None for i in want[first:last + 1]):  # one run: the logits tell whether the ids are the same
+            common = ["inspect", "logits", *self.pair(name), "--image", self.path(name + ".png"), "--out"]
+            comma = lambda ids: ",".join(map(str, ids))
+            self.run(*common, self.path("chat"), "--text", TEXT, *options)
+            self.run(*common, self.path("raw"), "--tokens", comma(want[:first]), "--tokens-after", comma(want[last + 1:]))
+            with open(self.path("chat"), "rb") as chat, open(self.path("raw"), "rb") as raw:
+                self.check(f"{what}: same logits as of the ids", chat.read() == raw.read(), True)
+
+    def check_family(self, name, case):
+        for n in (1, 2):
+            places = sum(([*self.layout(name, i), case["behind"]] for i in range(n)), [])
+            pieces = [case["head"], *places, TEXT + case["tail"]]
+            self.check_prompt(name, n, [BOS] + self.sequence(name, pieces))
+
+    def check_template(self, path, name, place):
+        """What the template itself writes, with the pictures in their places."""
+        content = [{"type": "image"}, {"type": "text", "text": TEXT}]
+        with open(self.path("input.json"), "w", encoding="utf-8") as f:
+            json.dump({"messages": [{"role": "user", "content": content}], "add_generation_prompt": True}, f)
+        text = self.run("inspect", "template", "-m", self.path(name + ".gguf"), "--template", path, "--input",
+                        self.path("input.json"))
+        head, tail = text.split(place)
+        for n in (1, 2):
+            pieces = [head, *sum((self.layout(name, i) for i in range(n)), []), tail]
+            bos = [] if head.lstrip().startswith("<s>") else [BOS]
+            self.check_prompt(name, n, bos + self.sequence(name, pieces), "--chat-template", path)
+
+    def check_without_place(self, template, name):
+        option = ["--chat-template", template]
+        without = self.usage(name, 0, *option)["input_tokens"]
+        for n in (1, 2):
+            pieces = sum(([*self.layout(name, i), "\n"] for i in range(n)), [])
+            more = self.usage(name, n, *option)["input_tokens"] - without
+            self.check(f"{name}, {os.path.basename(template)}, pictures {n}: tokens", more,
+                       len(self.sequence(name, pieces)))
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit("usage: chat_images.py OCELLUS")
+    with tempfile.TemporaryDirectory() as folder:
+        checker = Checker(sys.argv[1], folder)
+        made = subprocess.run([sys.executable, os.path.join(HERE, "peer/make_vision_models.py"), folder, sys.argv[1]],
+                              stdout=subprocess.PIPE, text=True, check=False)
+        if made.returncode:
+            print(made.stdout.strip())
+            sys.exit(made.returncode)
+        with open(os.path.join(folder, "cases.json"), encoding="utf-8") as f:
+            models = json.load(f)["models"]
+        for name, case in models.items():
+            checker.check_family(name, case)
+        n_others = 0
+        for template, name, place in OTHERS:
+            path = os.path.join(TEMPLATES, template) if template.endswith(".jinja") else template
+            if path == template or os.path.exists(path):
+                if place:
+                    checker.check_template(path, name, place)
+                else:
+                    checker.check_without_place(path, name)
+                n_others += 1
+    print(f"{len(models)} families, {n_others} other templates, {checker.n_failed} failed")
+    sys.exit(checker.n_failed > 0)
+
+
+if __name__ == "__main__":
+    main()
