@@ -26,6 +26,8 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void __wrap_free(void *p);
+void *__real_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
+int __real_munmap(void *at, size_t size);
 void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
 int __wrap_munmap(void *at, size_t size);
 int __wrap_mprotect(void *at, size_t size, int protection);
@@ -130,21 +132,35 @@ void __wrap_free(void *p) {
 
 enum { PAGE_BYTES = 4096 };
 
+static void *copies[2 * FUZZ_PARTS]; // of mapped files
+
+static void **copy_slot(const void *p) {
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++)
+        if (copies[i] == p)
+            return &copies[i];
+    return NULL;
+}
+
 void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset) {
     void *p = NULL;
-    (void)at;
-    (void)protection;
-    if (posix_memalign(&p, PAGE_BYTES, size) != 0)
+    if (flags & MAP_ANONYMOUS)
+        return __real_mmap(at, size, protection, flags, fd, offset);
+    void **slot = copy_slot(NULL);
+    if (!slot || posix_memalign(&p, PAGE_BYTES, size) != 0)
         return MAP_FAILED;
-    if (!(flags & MAP_ANONYMOUS) && pread(fd, p, size, offset) != (ssize_t)size) {
+    if (pread(fd, p, size, offset) != (ssize_t)size) {
         __real_free(p);
         return MAP_FAILED;
     }
+    *slot = p;
     return p;
 }
 
 int __wrap_munmap(void *at, size_t size) {
-    (void)size;
+    void **slot = copy_slot(at);
+    if (!slot)
+        return __real_munmap(at, size);
+    *slot = NULL;
     __real_free(at);
     return 0;
 }
