@@ -1,6 +1,7 @@
 // mmproj files of every family whose metadata or tensors lie: each key at other values and types, keys that do not
 // belong there, each tensor missing, of another shape or type. Such a file is refused by the name of what is wrong, or it is harmless: then
 // it encodes a small picture. Memory stays small in either case.
+#define _GNU_SOURCE // memfd_create
 #include "check.h"
 
 #include "compute/ops.h"
@@ -91,9 +92,12 @@ static struct vision *open_changed(const struct file *f, size_t begin, size_t en
     size_t directory = f->directory_end - (end - begin) + n;
     size_t pad = (directory + ALIGN - 1) / ALIGN * ALIGN - directory;
     char path[64];
-    FILE *out = tmpfile();
-    if (!out)
+    int fd = memfd_create("mmproj", 0);
+    FILE *out = fd >= 0 ? fdopen(fd, "wb") : NULL;
+    if (!out) {
+        perror("memfd_create");
         exit(1);
+    }
     bool ok = fwrite(f->data, 1, begin, out) == begin && fwrite(bytes, 1, n, out) == n &&
               fwrite(f->data + end, 1, f->directory_end - end, out) == f->directory_end - end &&
               fwrite(zeros, 1, pad, out) == pad &&
@@ -115,9 +119,8 @@ static void encode(struct vision *v, const char *what) {
     struct vision_layout largest;
     vision_largest(v, &largest);
     CHECK(largest.n_tokens > 0 && vision_n_embd(v) > 0);
-    struct vision_image *image = vision_prepare(v, bytes, size_bytes, NULL, &err);
-    CHECK(!image || vision_image_n_tokens(image) <= largest.n_tokens);
     free(largest.spans);
+    struct vision_image *image = vision_prepare(v, bytes, size_bytes, NULL, &err);
     free(bytes);
     if (!image) {
         if (err.code != ERR_IMAGE_UNSUPPORTED && err.code != ERR_IMAGE_TOO_LARGE && err.code != ERR_NOMEM) {
@@ -191,6 +194,7 @@ struct value {
 };
 
 static const struct value values[] = {
+    {"floats NaN", ARRAY, F32, 3, {.f32 = {NAN, NAN, NAN}}, 12},
     {"u32 0", U32, 0, 0, {.u = 0}, 4},
     {"u32 1", U32, 0, 0, {.u = 1}, 4},
     {"u32 2", U32, 0, 0, {.u = 2}, 4},
@@ -222,7 +226,6 @@ static const struct value values[] = {
     {"no floats", ARRAY, F32, 0, {.u = 0}, 0},
     {"floats 0", ARRAY, F32, 3, {.f32 = {0}}, 12},
     {"floats -1", ARRAY, F32, 3, {.f32 = {-1, -1, -1}}, 12},
-    {"floats NaN", ARRAY, F32, 3, {.f32 = {NAN, NAN, NAN}}, 12},
     {"floats inf", ARRAY, F32, 3, {.f32 = {INFINITY, INFINITY, INFINITY}}, 12},
     {"floats 1e-30", ARRAY, F32, 3, {.f32 = {1e-30f, 1e-30f, 1e-30f}}, 12},
     {"2 floats", ARRAY, F32, 2, {.f32 = {0.5f, 0.5f}}, 8},
@@ -256,6 +259,23 @@ static void check_missing(const struct file *f, const struct entry *e, bool is_n
     check_outcome(f, v, &err, e, "missing");
 }
 
+// A key in the place of the bytes [begin, end), with each of the values.
+static void check_values(const struct file *f, const struct entry *e, size_t begin, size_t end,
+                         const uint8_t *name, size_t name_size) {
+    for (size_t k = 0; k < sizeof values / sizeof *values; k++) {
+        struct err err = {0};
+        uint8_t bytes[8 + sizeof e->name + 64];
+        if (name_size)
+            memcpy(bytes, name, name_size);
+        size_t n = name_size + pack_value(&values[k], bytes + name_size);
+        struct vision *v = open_changed(f, begin, end, bytes, n, &err);
+        bool is_unread = v && k == 0; // what is no value of any key
+        check_outcome(f, v, &err, e, values[k].name);
+        if (is_unread)
+            return;
+    }
+}
+
 static bool has_key(const struct file *f, const char *name) {
     for (size_t i = 0; i < f->n_keys; i++)
         if (strcmp(f->keys[i].name, name) == 0)
@@ -285,19 +305,17 @@ static void check_further_keys(struct file *f) {
     };
     size_t at = f->keys[f->n_keys - 1].end;
     f->data[16]++; // the number of keys
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        for (size_t k = 0; k < sizeof values / sizeof *values && !has_key(f, names[i]); k++) {
-            struct err err = {0};
-            struct entry e;
-            uint8_t bytes[8 + sizeof e.name + 64];
-            uint64_t len = strlen(names[i]);
-            snprintf(e.name, sizeof e.name, "%s", names[i]);
-            memcpy(bytes, &len, 8);
-            memcpy(bytes + 8, names[i], len);
-            size_t n = pack_value(&values[k], bytes + 8 + len);
-            struct vision *v = open_changed(f, at, at, bytes, 8 + len + n, &err);
-            check_outcome(f, v, &err, &e, values[k].name);
-        }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct entry e;
+        uint8_t name[8 + sizeof e.name];
+        uint64_t len = strlen(names[i]);
+        if (has_key(f, names[i]))
+            continue;
+        snprintf(e.name, sizeof e.name, "%s", names[i]);
+        memcpy(name, &len, 8);
+        memcpy(name + 8, names[i], len);
+        check_values(f, &e, at, at, name, 8 + len);
+    }
     f->data[16]--;
 }
 
@@ -307,13 +325,7 @@ static void check_keys(const struct file *f) {
         if (strncmp(e->name, "clip.", 5) != 0)
             continue;
         check_missing(f, e, false);
-        for (size_t k = 0; k < sizeof values / sizeof *values; k++) {
-            struct err err = {0};
-            uint8_t bytes[64];
-            size_t n = pack_value(&values[k], bytes);
-            struct vision *v = open_changed(f, e->name_end, e->end, bytes, n, &err);
-            check_outcome(f, v, &err, e, values[k].name);
-        }
+        check_values(f, e, e->name_end, e->end, NULL, 0);
     }
 }
 
@@ -379,7 +391,7 @@ static void check_file(const char *path) {
     check_further_keys(&f);
     check_tensors(&f);
     printf("%s: %zu refused, %zu harmless\n", path, n_refused, n_harmless);
-    CHECK(n_refused > 300);
+    CHECK(n_refused > 500);
     free(f.data);
 }
 
