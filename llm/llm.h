@@ -42,6 +42,15 @@ size_t llm_n_rows_max(const struct llm *m);
 const char *llm_template_name(const struct llm *m);
 const char *llm_template_stop(const struct llm *m); // a text that ends an answer in this format, or NULL
 
+// What the weights of one forward pass cost: rows of the prompt go through all layers, the last one alone
+// through the output. Attention and its cache are not in it.
+struct llm_cost {
+    double read_bytes;          // for one token: layers (the experts in use) and output
+    double row_int8, row_float; // multiply-adds of a row in the layers, of bytes and of floats
+    double output_int8, output_float;
+};
+struct llm_cost llm_cost(const struct llm *m);
+
 // ---- tokens (any thread) ----
 
 // Returns new ids (free them). parse_special: text such as "</s>" becomes the special token.

@@ -288,9 +288,26 @@ class Bench(unittest.TestCase):
         figures = json.loads(done.stdout)
         for key in ("prefill_tps", "decode_tps", "image_decode_ms", "preprocess_ms", "encode_ms", "ttft_ms", "rss_mb"):
             self.assertGreater(figures[key], 0, key)
+        for key in ("read_gbps", "gmac_per_s"):
+            self.assertGreater(figures[key], 0, key)
+        for key in ("read_share", "gmac_share"):
+            self.assertTrue(0 < figures[key] < 1.5, (key, figures[key]))
         for streams in ("1", "5"):
             self.assertGreater(figures["streams"][streams]["aggregate_tps"], 0)
             self.assertGreater(figures["streams"][streams]["itl_p99_ms"], 0)
+
+    def test_machine(self):
+        done = run("bench", "--machine", "-m", "/nonexistent.gguf", "-t", "1", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        figures = json.loads(done.stdout)
+        self.assertEqual(figures.pop("cores"), 1)
+        self.assertLessEqual({"read_gbps", "int8_gmacs", "f32_gflops"}, set(figures))
+        self.assertLessEqual(set(figures), {"read_gbps", "int8_gmacs", "f32_gflops", "f16_gflops"})
+        for key, value in figures.items():
+            self.assertGreater(value, 0, key)
+        text = run("bench", "--machine", "-t", "1")
+        self.assertEqual(text.returncode, 0, text.stderr)
+        self.assertIn("GB/s", text.stdout)
 
 
 if __name__ == "__main__":

@@ -225,6 +225,19 @@ static bool measure_all(struct single *b, struct err *err) {
     return ok;
 }
 
+// The bytes of a token at its speed, the multiply-adds of the prompt at its.
+void bench_compare(struct bench_single *s, const struct cli_options *o, const struct cpu_limits *limits) {
+    const struct llm_cost *c = &s->cost;
+    double n = (double)o->n_prompt, prefill_s = n / s->prefill_tps;
+    double gmacs_int8 = (n * c->row_int8 + c->output_int8) / 1e9;
+    double gmacs_float = (n * c->row_float + c->output_float) / 1e9;
+    double least_s = gmacs_int8 / limits->int8_gmacs + gmacs_float / (limits->f32_gflops / 2);
+    s->read_gbps = c->read_bytes * s->decode_tps / 1e9;
+    s->read_share = s->read_gbps / limits->read_gbps;
+    s->gmac_per_s = (gmacs_int8 + gmacs_float) / prefill_s;
+    s->gmac_share = least_s / prefill_s;
+}
+
 bool bench_run_single(const struct cli_options *o, struct bench_single *out, struct err *err) {
     struct single b = {.o = o};
     b.samples = xcalloc(o->n_repeat * N_SERIES, sizeof *b.samples);
@@ -236,7 +249,8 @@ bool bench_run_single(const struct cli_options *o, struct bench_single *out, str
                                      .preprocess_ms = median(&b, PREPROCESS),
                                      .encode_ms = median(&b, ENCODE),
                                      .ttft_ms = median(&b, TTFT),
-                                     .rss_mb = resident_mb()};
+                                     .rss_mb = resident_mb(),
+                                     .cost = llm_cost(b.llm)};
     }
     close_all(&b);
     return ok;

@@ -184,6 +184,8 @@ static const struct option options[] = {
      AT(n_repeat), CMD_BENCH},
     {"streams", 0, NULL, "N,N,...", "also measure so many answers at the same time", OPT_STRING, 0, 0,
      AT(streams), CMD_BENCH},
+    {"machine", 0, NULL, NULL, "measure only what the machine can do, without a model", OPT_FLAG, 0, 0,
+     AT(machine), CMD_BENCH},
     {"json", 0, NULL, NULL, "print one JSON object", OPT_FLAG, 0, 0, AT(json), CMD_RUN | CMD_BENCH},
 
     {"full", 0, NULL, NULL, "print long arrays of the metadata whole", OPT_FLAG, 0, 0, AT(full),

@@ -60,6 +60,7 @@ struct cli_options {
     // bench
     size_t n_prompt, n_generate, n_repeat;
     const char *streams; // "1,2,4,8"
+    bool machine;        // only what the machine can do
 
     // inspect
     bool full;

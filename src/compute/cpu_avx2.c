@@ -194,6 +194,7 @@ PRIMITIVE void vf_store_i8(int8_t *p, vf v) { // to nearest, ties to even; NaN a
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(pairs, pairs));
 }
 
+#include "compute/cpu_limits.h"
 #include "compute/cpu_tiles.h"
 
 void cpu_kernels_avx2(struct cpu_kernels *k) {
@@ -202,4 +203,5 @@ void cpu_kernels_avx2(struct cpu_kernels *k) {
     vector_kernels(k);
     attn_kernels(k);
     panel_kernels(k);
+    limit_kernels(k);
 }

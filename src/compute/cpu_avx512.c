@@ -1,6 +1,7 @@
 // The CPU's inner loops with AVX-512 (F, BW, VL, DQ) and VNNI.
 #include "compute/cpu_kernels.h"
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 typedef __m512 vf;
@@ -190,7 +191,29 @@ PRIMITIVE void vf_store_i8(int8_t *p, vf v) { // to nearest, ties to even; NaN a
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtsepi32_epi8(q));
 }
 
+#include "compute/cpu_limits.h"
 #include "compute/cpu_tiles.h"
+
+// With AVX512-FP16, which not every machine of this file has.
+__attribute__((target("avx512fp16"))) static size_t limit_f16(size_t n_steps) {
+    enum { F16_N = 32 };
+    __m512h sums[LIMIT_SUMS], a = _mm512_set1_ph(0.5f16), b = _mm512_set1_ph(1.0f16);
+    for (int i = 0; i < LIMIT_SUMS; i++)
+        sums[i] = _mm512_setzero_ph();
+    for (size_t step = 0; step < n_steps; step++)
+        for (int i = 0; i < LIMIT_SUMS; i++) {
+            __asm__ volatile("" : "+x"(sums[i]));
+            sums[i] = _mm512_fmadd_ph(sums[i], a, b);
+        }
+    for (int i = 0; i < LIMIT_SUMS; i++)
+        __asm__ volatile("" : "+x"(sums[i]));
+    return n_steps * LIMIT_SUMS * F16_N;
+}
+
+static bool machine_has_f16(void) { // CPUID itself: not every compiler's builtin knows it
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & 1u << 23);
+}
 
 void cpu_kernels_avx512(struct cpu_kernels *k) {
     k->name = "avx512";
@@ -198,4 +221,6 @@ void cpu_kernels_avx512(struct cpu_kernels *k) {
     vector_kernels(k);
     attn_kernels(k);
     panel_kernels(k);
+    limit_kernels(k);
+    k->limit_f16 = machine_has_f16() ? limit_f16 : NULL;
 }

@@ -86,6 +86,13 @@ struct cpu_kernels {
     void (*attn_scores)(const struct attn_scores *a);
     void (*attn_softmax)(const struct attn_softmax *a);
     void (*attn_values)(const struct attn_values *a);
+
+    // Measuring (cpu_limits.c): multiply-adds on registers alone, returning how many; limit_f16 NULL = none such.
+    // limit_read only reads; size_bytes is a multiple of 512.
+    size_t (*limit_int8)(size_t n_steps);
+    size_t (*limit_f32)(size_t n_steps);
+    size_t (*limit_f16)(size_t n_steps);
+    void (*limit_read)(const void *p, size_t size_bytes);
 };
 
 void cpu_kernels_ref(struct cpu_kernels *k);

@@ -222,6 +222,14 @@ size_t weight_n_out(const struct weight *w) {
     return w->n_out;
 }
 
+size_t weight_read_bytes(const struct weight *w) {
+    return w->n_out * w->row_bytes;
+}
+
+bool weight_is_int8(const struct weight *w) {
+    return quant_traits(w->type)->block_n > 1;
+}
+
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows) {
     for (size_t i = 0; i < n_rows; i++) {
         assert(w->data && ids[i] >= 0 && (size_t)ids[i] < w->n_out);

@@ -129,6 +129,40 @@ static void ref_dot(const struct dot *d, enum tensor_type type) {
                       quant_dot(traits, d->w + out * d->w_stride, d->x + r * d->x_stride, d->n_in));
 }
 
+// Sums in an array that the compiler may hold in registers; w changes as far as it knows.
+static size_t ref_limit_int8(size_t n_steps) {
+    enum { N = 16 };
+    int16_t w = 3;
+    int32_t sums[N] = {0};
+    for (size_t step = 0; step < n_steps; step++) {
+        __asm__ volatile("" : "+r"(w));
+        for (int i = 0; i < N; i++)
+            sums[i] += w * (i - 5);
+    }
+    for (int i = 0; i < N; i++)
+        __asm__ volatile("" : "+r"(sums[i]));
+    return n_steps * N;
+}
+
+static size_t ref_limit_f32(size_t n_steps) {
+    enum { N = 16 };
+    float sums[N] = {0};
+    for (size_t step = 0; step < n_steps; step++)
+        for (int i = 0; i < N; i++)
+            sums[i] = sums[i] * 0.5f + 1;
+    for (int i = 0; i < N; i++)
+        __asm__ volatile("" : : "r"(&sums[i]) : "memory");
+    return n_steps * N;
+}
+
+static void ref_limit_read(const void *p, size_t size_bytes) {
+    const uint64_t *words = p;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < size_bytes / sizeof *words; i++)
+        sum ^= words[i];
+    __asm__ volatile("" : "+r"(sum));
+}
+
 // The table's functions have no argument for the type.
 #define REF_DOT(type, name, ...)                                                                             \
     static void ref_dot_##name(const struct dot *d) {                                                        \
@@ -157,5 +191,8 @@ void cpu_kernels_ref(struct cpu_kernels *k) {
         .attn_scores = ref_attn_scores,
         .attn_softmax = ref_attn_softmax,
         .attn_values = ref_attn_values,
+        .limit_int8 = ref_limit_int8,
+        .limit_f32 = ref_limit_f32,
+        .limit_read = ref_limit_read,
     };
 }

@@ -160,6 +160,9 @@ struct ops {
 // Element counts of a weight.
 size_t weight_n_in(const struct weight *w);
 size_t weight_n_out(const struct weight *w);
+// What one product reads of it, and whether its multiply-adds are of bytes (or of floats).
+size_t weight_read_bytes(const struct weight *w);
+bool weight_is_int8(const struct weight *w);
 
 struct cpu_options {
     size_t n_threads; // 0 = one a processor
@@ -169,5 +172,17 @@ struct cpu_options {
 // Returns new backend; ERR_INVALID_VALUE when the machine lacks the instruction set asked for.
 struct ops *cpu_open(const struct cpu_options *options, struct err *err);
 struct pool *cpu_pool(struct ops *o);
+
+// What all threads together can do at most with the instruction set in use.
+struct cpu_limits {
+    size_t n_threads;
+    double read_gbps;  // of memory
+    double int8_gmacs; // multiply-adds of bytes to 32 bits, on registers
+    double f32_gflops; // two for each fused multiply-add, on registers
+    double f16_gflops; // the same in f16 arithmetic (AVX512-FP16); 0 = the machine or the set has none
+};
+
+// Measures them, in about a second. ERR_NOMEM without room for a buffer larger than the caches.
+bool cpu_measure_limits(struct ops *o, struct cpu_limits *out, struct err *err);
 
 #endif

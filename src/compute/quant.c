@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static_assert(sizeof(struct a32) == 36 && sizeof(struct a256) == 292, "blocks are packed");
+static_assert(sizeof(struct a32) == 36 && sizeof(struct a256) == 260, "blocks are packed");
 
 static float bits_to_f32(uint32_t bits) {
     float value;
@@ -157,13 +157,6 @@ void quant_a32(void *y, const float *x, size_t n) {
 
 void quant_a256(void *y, const float *x, size_t n) {
     struct a256 *a = y;
-    for (size_t k = 0; k < n / 256; k++) {
+    for (size_t k = 0; k < n / 256; k++)
         quantise(a[k].qs, &a[k].d, x + 256 * k, 256);
-        for (size_t g = 0; g < 16; g++) {
-            int sum = 0;
-            for (size_t i = 0; i < 16; i++)
-                sum += a[k].qs[16 * g + i];
-            a[k].sums[g] = (int16_t)sum;
-        }
-    }
 }

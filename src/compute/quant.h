@@ -129,7 +129,6 @@ struct a32 { // for types with blocks of 32
 struct a256 { // for types with blocks of 256
     float d;
     int8_t qs[256];
-    int16_t sums[16]; // of each 16 of qs
 };
 
 struct quant_traits {

@@ -186,11 +186,10 @@ static void test_activations(void) {
     x[255] = -10;
     quant_a256(&b, x, 256);
     CHECK(b.d == 0.5f && memcmp(b.qs, want, sizeof want) == 0 && b.qs[255] == -20);
-    CHECK(b.sums[0] == 3 && b.sums[1] == 0 && b.sums[15] == -20);
     for (size_t i = 0; i < 256; i++)
         x[i] = -8;
     quant_a256(&b, x, 256);
-    CHECK(b.qs[0] == -127 && b.sums[7] == -16 * 127);
+    CHECK(b.qs[0] == -127 && b.qs[255] == -127);
     CHECK_NEAR(b.d * 127, 8, 1e-6);
     memset(x, 0, sizeof x);
     quant_a32(&a, x, 32);
