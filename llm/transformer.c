@@ -275,9 +275,10 @@ static void feed_forward(struct llm *m, const struct layer *l) {
     struct scratch *s = &m->scratch;
     struct ops *o = m->ops;
     size_t n_rows = m->step.n_rows, n_ff = m->hp.n_ff;
-    o->matmul(o, s->up, l->ffn_up, l->ffn_up_bias, s->norm, n_rows, false);
+    const struct product products[] = {{s->up, l->ffn_up, l->ffn_up_bias},
+                                       {s->gate, l->ffn_gate, l->ffn_gate_bias}};
+    o->matmul_many(o, products, l->ffn_gate ? 2 : 1, s->norm, n_rows);
     if (l->ffn_gate) {
-        o->matmul(o, s->gate, l->ffn_gate, l->ffn_gate_bias, s->norm, n_rows, false);
         o->activate_mul(o, s->up, s->gate, s->up, m->arch->act, n_rows * n_ff);
     } else {
         o->activate(o, s->up, m->arch->act, n_rows * n_ff);
@@ -308,9 +309,10 @@ static void run_layer(struct llm *m, size_t index) {
     size_t n_rows = m->step.n_rows;
 
     run_norm(m, s->norm, s->x, &l->attn_norm, n_rows);
-    o->matmul(o, s->q, l->attn_q, l->attn_q_bias, s->norm, n_rows, false);
-    o->matmul(o, s->k, l->attn_k, l->attn_k_bias, s->norm, n_rows, false);
-    o->matmul(o, s->v, l->attn_v, l->attn_v_bias, s->norm, n_rows, false);
+    const struct product products[] = {{s->q, l->attn_q, l->attn_q_bias},
+                                       {s->k, l->attn_k, l->attn_k_bias},
+                                       {s->v, l->attn_v, l->attn_v_bias}};
+    o->matmul_many(o, products, 3, s->norm, n_rows);
     prepare_heads(m, l, index);
     attention(m, index);
     add_residual(m, l->attn_output, l->attn_output_bias, &l->attn_post_norm, s->attn);

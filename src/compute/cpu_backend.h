@@ -59,6 +59,7 @@ struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum wei
 void cpu_weight_release(struct ops *o, struct weight *w);
 void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bias, const float *x,
                 size_t n_rows, bool add);
+void cpu_matmul_many(struct ops *o, const struct product *products, size_t n, const float *x, size_t n_rows);
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows);
 
 // cpu_experts.c

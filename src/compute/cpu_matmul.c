@@ -303,20 +303,38 @@ static void matmul_dot(struct cpu *c, struct matmul_job *j) {
     cpu_run(c, div_up(w->n_out, j->chunk), n_macs, dot_chunk, j);
 }
 
-struct panel_job {
-    const struct cpu *c;
+// One product of a panel_job.
+struct panel_part {
     const struct weight *w;
-    struct panel_product p; // of the whole product
-    struct act_block *blocks;
-    const float *x;
+    struct panel_product p; // of all rows and outputs
     struct panel_kind kind;
-    size_t rows_a_block, chunk; // rows and outputs of one chunk
+    struct act_block *blocks; // [blocks of a row, n_rows]
+    size_t n_chunks;
 };
 
-static void quantise_row(void *ctx, size_t row, size_t thread) {
-    (void)thread;
-    const struct panel_job *j = ctx;
-    size_t n_in = j->w->n_in, n_stored = j->w->n_stored;
+struct panel_job {
+    const struct cpu *c;
+    struct panel_part parts[PRODUCTS_MAX];
+    size_t n_parts;
+    const float *x;
+    size_t n_rows, rows_a_block, chunk; // rows and outputs of one chunk
+};
+
+// The part before `part` whose activations it shares, or itself.
+static size_t same_activations(const struct panel_job *j, size_t part) {
+    const struct panel_part *b = &j->parts[part];
+    for (size_t i = 0; i < part; i++) {
+        const struct panel_part *a = &j->parts[i];
+        if (a->w->n_stored == b->w->n_stored && a->kind.fine_rows == b->kind.fine_rows &&
+            a->kind.group == b->kind.group && a->kind.mins == b->kind.mins &&
+            a->kind.offset == b->kind.offset)
+            return i;
+    }
+    return part;
+}
+
+static void quantise_part_row(const struct panel_job *j, const struct panel_part *part, size_t row) {
+    size_t n_in = part->w->n_in, n_stored = part->w->n_stored;
     for (size_t at = 0; at < n_stored; at += PANEL_N) {
         size_t n = size_min(PANEL_N, n_stored - at);
         const float *x = j->x + row * n_in + at;
@@ -326,48 +344,85 @@ static void quantise_row(void *ctx, size_t row, size_t thread) {
             memcpy(filled, x, (n_in - at) * sizeof *x);
             x = filled;
         }
-        j->c->k.quantise_act(j->blocks + at / PANEL_N * j->p.n_rows + row, x, n, &j->kind);
+        j->c->k.quantise_act(part->blocks + at / PANEL_N * j->n_rows + row, x, n, &part->kind);
     }
+}
+
+static void quantise_row(void *ctx, size_t row, size_t thread) {
+    (void)thread;
+    const struct panel_job *j = ctx;
+    for (size_t i = 0; i < j->n_parts; i++)
+        if (same_activations(j, i) == i)
+            quantise_part_row(j, &j->parts[i], row);
 }
 
 // Chunks of one block of rows follow each other, so that all threads share it in their caches.
 static void panel_chunk(void *ctx, size_t chunk, size_t thread) {
     const struct panel_job *j = ctx;
-    size_t n_chunks = div_up(j->w->n_out, j->chunk);
+    const struct panel_part *part = j->parts;
+    for (; chunk >= part->n_chunks; part++)
+        chunk -= part->n_chunks;
+    size_t n_chunks = div_up(part->w->n_out, j->chunk);
     size_t row = chunk / n_chunks * j->rows_a_block, out = chunk % n_chunks * j->chunk;
-    struct panel_product p = j->p;
+    struct panel_product p = part->p;
     p.y += row * p.y_stride + out;
-    p.w += out * j->w->row_bytes;
+    p.w += out * part->w->row_bytes;
     p.x += row;
     p.n_rows = size_min(j->rows_a_block, p.n_rows - row);
-    p.n_out = size_min(j->chunk, j->w->n_out - out);
+    p.n_out = size_min(j->chunk, part->w->n_out - out);
     p.bias = p.bias ? p.bias + out : NULL;
     p.scratch = j->c->thread_scratch[thread].data;
-    j->c->k.panels[j->w->type](&p);
+    j->c->k.panels[part->w->type](&p);
 }
 
-static void matmul_panels(struct cpu *c, float *y, const struct weight *w, const float *bias, const float *x,
+// Gives each part its activations: memory of its own, or that of a part before.
+static void place_activations(struct cpu *c, struct panel_job *j) {
+    size_t n_blocks = 0, first[PRODUCTS_MAX];
+    for (size_t i = 0; i < j->n_parts; i++) {
+        size_t same = same_activations(j, i);
+        first[i] = same < i ? first[same] : n_blocks;
+        n_blocks += same < i ? 0 : j->n_rows * act_n_blocks(j->parts[i].w->n_stored);
+    }
+    struct act_block *blocks = cpu_scratch_get(&c->activations, n_blocks * sizeof *blocks);
+    for (size_t i = 0; i < j->n_parts; i++)
+        j->parts[i].blocks = blocks + first[i];
+}
+
+static void matmul_panels(struct cpu *c, const struct product *products, size_t n, const float *x,
                           size_t n_rows, bool add) {
-    struct panel_job j = {.c = c, .w = w, .x = x, .kind = panel_kind(w->type)};
-    j.blocks = cpu_scratch_get(&c->activations, n_rows * act_n_blocks(w->n_stored) * sizeof *j.blocks);
-    j.p = (struct panel_product){.y = y,
-                                 .w = w->panels ? w->panels : w->data,
-                                 .x = j.blocks,
-                                 .y_stride = w->n_out,
-                                 .panel_bytes = w->row_bytes * PANEL_OUTS,
-                                 .x_stride = n_rows,
-                                 .n_rows = n_rows,
-                                 .n_in = w->n_stored,
-                                 .bias = bias,
-                                 .add = add};
-    cpu_run(c, n_rows, n_rows * w->n_in, quantise_row, &j);
+    struct panel_job j = {.c = c, .n_parts = n, .x = x, .n_rows = n_rows};
+    size_t n_in = weight_n_in(products[0].w), n_out = 0, n_chunks = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct weight *w = products[i].w;
+        j.parts[i].w = w;
+        j.parts[i].kind = panel_kind(w->type);
+        n_out += w->n_out;
+    }
+    place_activations(c, &j);
+    cpu_run(c, n_rows, n_rows * n_in, quantise_row, &j);
     size_t n_blocks = div_up(n_rows, ROW_BLOCK), together = PANELS_TOGETHER * PANEL_OUTS;
     j.rows_a_block = div_up(n_rows, n_blocks);
-    size_t least = div_up(CHUNK_MACS, size_max(1, j.rows_a_block * w->n_in));
-    size_t share = div_up(w->n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));
+    size_t least = div_up(CHUNK_MACS, size_max(1, j.rows_a_block * n_in));
+    size_t share = div_up(n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));
     j.chunk = div_up(size_max(least, share), together) * together;
+    for (size_t i = 0; i < n; i++) {
+        struct panel_part *part = &j.parts[i];
+        const struct weight *w = part->w;
+        part->p = (struct panel_product){.y = products[i].y,
+                                         .w = w->panels ? w->panels : w->data,
+                                         .x = part->blocks,
+                                         .y_stride = w->n_out,
+                                         .panel_bytes = w->row_bytes * PANEL_OUTS,
+                                         .x_stride = n_rows,
+                                         .n_rows = n_rows,
+                                         .n_in = w->n_stored,
+                                         .bias = products[i].bias,
+                                         .add = add};
+        part->n_chunks = n_blocks * div_up(w->n_out, j.chunk);
+        n_chunks += part->n_chunks;
+    }
     cpu_scratch_get_all(c, panel_scratch_bytes(j.rows_a_block));
-    cpu_run(c, n_blocks * div_up(w->n_out, j.chunk), n_rows * w->n_in * w->n_out, panel_chunk, &j);
+    cpu_run(c, n_chunks, n_rows * n_in * n_out, panel_chunk, &j);
 }
 
 static void blas_chunk(void *ctx, size_t panel, size_t thread) {
@@ -398,7 +453,7 @@ void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bi
     if (n_rows == 0)
         return;
     if (w->by_panels) {
-        matmul_panels(c, y, w, bias, x, n_rows, add);
+        matmul_panels(c, &(struct product){y, w, bias}, 1, x, n_rows, add);
         return;
     }
     if (w->rows != WEIGHT_ROWS_FIXED || !c->blas) {
@@ -409,4 +464,19 @@ void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bi
     if (w->type != TENSOR_F32)
         cpu_scratch_get_all(c, size_min(BLAS_OUTS, w->n_out) * w->n_in * sizeof(float));
     cpu_run(c, div_up(w->n_out, BLAS_OUTS), n_rows * w->n_in * w->n_out, blas_chunk, &j);
+}
+
+void cpu_matmul_many(struct ops *o, const struct product *products, size_t n, const float *x, size_t n_rows) {
+    bool by_panels = n_rows > 0;
+    assert(n > 0 && n <= PRODUCTS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        assert(products[i].w->n_in == products[0].w->n_in);
+        by_panels &= products[i].w->by_panels;
+    }
+    if (by_panels) {
+        matmul_panels((struct cpu *)o, products, n, x, n_rows, false);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        cpu_matmul(o, products[i].y, products[i].w, products[i].bias, x, n_rows, false);
 }

@@ -450,6 +450,7 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
         .weight_create = cpu_weight_create,
         .weight_release = cpu_weight_release,
         .matmul = cpu_matmul,
+        .matmul_many = cpu_matmul_many,
         .get_rows = cpu_get_rows,
         .rms_norm = cpu_rms_norm,
         .layer_norm = cpu_layer_norm,

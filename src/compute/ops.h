@@ -81,6 +81,15 @@ struct experts {
     size_t n_expert, n_used;
 };
 
+// One of several products with the same rows.
+struct product {
+    float *y; // [n_rows, n_out]
+    const struct weight *w;
+    const float *bias; // [n_out], NULL = none
+};
+
+enum { PRODUCTS_MAX = 3 };
+
 struct ops {
     const char *name; // "cpu avx512", ...
 
@@ -101,6 +110,10 @@ struct ops {
     // With `add`, the product is added to what y holds (a residual connection).
     void (*matmul)(struct ops *o, float *y, const struct weight *w, const float *bias, const float *x,
                    size_t n_rows, bool add);
+    // The same for n <= PRODUCTS_MAX weights of one n_in, none added: as n calls of matmul, bit by bit, but x is
+    // prepared once and all are worked together.
+    void (*matmul_many)(struct ops *o, const struct product *products, size_t n, const float *x,
+                        size_t n_rows);
 
     // y[n_rows, n_in] = rows ids[i] of w as f32. ids: host memory, each < n_out.
     void (*get_rows)(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows);

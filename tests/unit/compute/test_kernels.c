@@ -213,6 +213,45 @@ static void test_large(const char *isa) {
     }
 }
 
+// Several products at once are those one by one: of weights that share activations, of others, and of floats.
+static void test_many(const char *isa) {
+    static const enum tensor_type sets[][3] = {{TENSOR_Q4_K, TENSOR_Q4_K, TENSOR_Q6_K},
+                                               {TENSOR_Q8_0, TENSOR_Q4_0, TENSOR_Q8_0},
+                                               {TENSOR_Q8_0, TENSOR_F32, TENSOR_F16}};
+    static const size_t n_outs[] = {301, 64, 7}, n_rows[] = {1, 2, 8, 70, 130};
+    enum { N_IN = 512, N_ROWS = 130, N_OUT = 301 };
+    struct ops *o = open_isa(isa, 3);
+    for (size_t i = 0; o && i < 3; i++) {
+        struct tensor t[3];
+        struct weight *w[3];
+        float *want[3], *got[3], *x = random_floats(N_ROWS * N_IN), *bias = random_floats(N_OUT);
+        for (size_t k = 0; k < 3; k++) {
+            t[k] = random_weight(sets[i][k], N_IN, n_outs[k]);
+            w[k] = weight_of(o, &t[k], WEIGHT_ROWS_ANY);
+            want[k] = random_floats(N_ROWS * N_OUT);
+            got[k] = random_floats(N_ROWS * N_OUT);
+        }
+        for (size_t r = 0; r < sizeof n_rows / sizeof *n_rows; r++) {
+            const struct product all[] = {{got[0], w[0], bias}, {got[1], w[1], NULL}, {got[2], w[2], bias}};
+            o->matmul_many(o, all, 3, x, n_rows[r]);
+            for (size_t k = 0; k < 3; k++) {
+                o->matmul(o, want[k], w[k], all[k].bias, x, n_rows[r], false);
+                CHECK(memcmp(want[k], got[k], n_rows[r] * n_outs[k] * sizeof(float)) == 0);
+            }
+        }
+        for (size_t k = 0; k < 3; k++) {
+            o->weight_release(o, w[k]);
+            free((void *)t[k].data);
+            free(want[k]);
+            free(got[k]);
+        }
+        free(x);
+        free(bias);
+    }
+    if (o)
+        o->close(o);
+}
+
 // Vision weights: by OpenBLAS where there is one, in fixed panels, so that threads change nothing.
 static void test_fixed(struct ops *ref, const char *isa) {
     struct ops *one = open_isa(isa, 1), *three = open_isa(isa, 3);
@@ -339,6 +378,7 @@ int main(void) {
     for (size_t i = 0; i < N_ISAS; i++) {
         test_matmul(ref, isas[i]);
         test_large(isas[i]);
+        test_many(isas[i]);
         test_fixed(ref, isas[i]);
         test_int8(ref, isas[i]);
         test_extremes(ref, isas[i]);
