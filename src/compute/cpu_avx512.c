@@ -202,7 +202,7 @@ __attribute__((target("avx512fp16"))) static size_t limit_f16(size_t n_steps) {
         sums[i] = _mm512_setzero_ph();
     for (size_t step = 0; step < n_steps; step++)
         for (int i = 0; i < LIMIT_SUMS; i++) {
-            __asm__ volatile("" : "+x"(sums[i]));
+            __asm__ volatile("" : "+x"(a));
             sums[i] = _mm512_fmadd_ph(sums[i], a, b);
         }
     for (int i = 0; i < LIMIT_SUMS; i++)

@@ -27,7 +27,7 @@ static size_t limit_f32(size_t n_steps) {
         sums[i] = vf_set1(0);
     for (size_t step = 0; step < n_steps; step++)
         for (int i = 0; i < LIMIT_SUMS; i++) {
-            __asm__ volatile("" : "+x"(sums[i]));
+            __asm__ volatile("" : "+x"(a));
             sums[i] = vf_fma(sums[i], a, b);
         }
     for (int i = 0; i < LIMIT_SUMS; i++)
