@@ -28,6 +28,8 @@ enum {
 // Loops over a tile must be gone for its sums to stay in registers.
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) // gcc cannot there, and warns
+#define UNROLL
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
