@@ -7,6 +7,7 @@
 #define LLM_JINJA_H
 
 #include "base/err.h"
+#include "base/json.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -90,6 +91,9 @@ struct jinja_value jinja_dict(struct jinja_run *r);
 // A key must not be in the dict yet.
 void jinja_dict_add(struct jinja_run *r, struct jinja_value dict, struct jinja_value key,
                     struct jinja_value value);
+// The same value, all texts and keys marked as input. json: as json_parse gives it, so of at most JSON_DEPTH_MAX
+// levels.
+struct jinja_value jinja_from_json(struct jinja_run *r, const json_t *json);
 void jinja_set(struct jinja_run *r, const char *name, struct jinja_value value); // a variable
 
 // Runs the template once. *out is borrowed from the run. Errors name line and reason: ERR_INVALID_VALUE where

@@ -14,7 +14,6 @@ enum vision_position {
     POSITION_NONE,
     POSITION_TABLE,    // a row of the table for each patch (and the class token): one size of picture only
     POSITION_BUCKETS,  // the table's rows at the fraction of the side where a patch begins
-    POSITION_GRID,     // the table's own lines and columns from its first corner on
     POSITION_BILINEAR, // the table stretched over the picture, corners on corners
 };
 

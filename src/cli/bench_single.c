@@ -157,6 +157,11 @@ static bool measure_picture(struct single *b, size_t i, struct err *err) {
     if (!cli_vision_options(b->o, &limits, err))
         return false;
     size_t width_px, height_px;
+    struct vision_info info;
+    struct vision_layout layout;
+    if (!vision_probe(b->vision, b->image_bytes, b->image_size_bytes, NULL, &info, &layout, err))
+        return false;
+    free(layout.spans); // special strings count little
     double t0 = clock_ms();
     uint8_t *rgb =
         vision_decode_rgb(b->image_bytes, b->image_size_bytes, &limits, &width_px, &height_px, err);
@@ -168,13 +173,6 @@ static bool measure_picture(struct single *b, size_t i, struct err *err) {
     if (!image)
         return false;
     double t2 = clock_ms();
-    struct vision_info info;
-    struct vision_layout layout;
-    if (!vision_probe(b->vision, b->image_bytes, b->image_size_bytes, NULL, &info, &layout, err)) {
-        vision_image_destroy(image);
-        return false;
-    }
-    free(layout.spans); // special strings count little
     size_t n_tokens = layout.n_tokens;
     struct llm_image for_prompt = {.key = "image",
                                    .n_tokens = n_tokens,

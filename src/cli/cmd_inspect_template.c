@@ -10,37 +10,6 @@
 
 enum { INPUT_MAX = 16 << 20, INPUT_BUDGET = 256 << 20 };
 
-static struct jinja_value value_of(struct jinja_run *r, const json_t *json) {
-    struct jinja_value value;
-    const char *key;
-    size_t key_len;
-    json_t *item;
-    switch (json_typeof(json)) {
-    case JSON_OBJECT:
-        value = jinja_dict(r);
-        json_object_keylen_foreach((json_t *)(uintptr_t)json, key, key_len, item)
-            jinja_dict_add(r, value, jinja_string(r, key, key_len, true), value_of(r, item));
-        return value;
-    case JSON_ARRAY:
-        value = jinja_list(r);
-        for (size_t i = 0; i < json_array_size(json); i++)
-            jinja_list_add(r, value, value_of(r, json_array_get(json, i)));
-        return value;
-    case JSON_STRING:
-        return jinja_string(r, json_string_value(json), json_string_length(json), true);
-    case JSON_INTEGER:
-        return jinja_int(json_integer_value(json));
-    case JSON_REAL:
-        return jinja_float(json_real_value(json));
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return jinja_bool(json_is_true(json));
-    case JSON_NULL:
-        break;
-    }
-    return jinja_none();
-}
-
 // The text of the token whose id this key holds, as a variable; nothing where the file has none.
 static void set_token(struct jinja_run *r, const struct gguf *g, const char *key, const char *name) {
     uint64_t id;
@@ -107,7 +76,7 @@ static bool set_variables(struct jinja_run *r, const char *path, struct err *err
         return false;
     bool ok = json_is_object(root) || err_set(err, ERR_INVALID_VALUE, "%s: want a JSON object", path);
     if (ok)
-        json_object_foreach(root, key, item) jinja_set(r, key, value_of(r, item));
+        json_object_foreach(root, key, item) jinja_set(r, key, jinja_from_json(r, item));
     json_decref(root);
     return ok;
 }

@@ -21,37 +21,6 @@ static const char conversation[] =
     "[\"x\"]}}}],"
     " \"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"add_generation_prompt\": true, \"n\": 3}";
 
-static struct jinja_value value_of(struct jinja_run *r, const json_t *json) {
-    struct jinja_value value;
-    const char *key;
-    size_t key_len;
-    json_t *item;
-    switch (json_typeof(json)) {
-    case JSON_OBJECT:
-        value = jinja_dict(r);
-        json_object_keylen_foreach((json_t *)(uintptr_t)json, key, key_len, item)
-            jinja_dict_add(r, value, jinja_string(r, key, key_len, true), value_of(r, item));
-        return value;
-    case JSON_ARRAY:
-        value = jinja_list(r);
-        for (size_t i = 0; i < json_array_size(json); i++)
-            jinja_list_add(r, value, value_of(r, json_array_get(json, i)));
-        return value;
-    case JSON_STRING:
-        return jinja_string(r, json_string_value(json), json_string_length(json), true);
-    case JSON_INTEGER:
-        return jinja_int(json_integer_value(json));
-    case JSON_REAL:
-        return jinja_float(json_real_value(json));
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return jinja_bool(json_is_true(json));
-    case JSON_NULL:
-        break;
-    }
-    return jinja_none();
-}
-
 static void render(const struct jinja_template *t, json_t *variables) {
     static const struct tm now = {.tm_year = 126, .tm_mday = 15, .tm_hour = 12, .tm_wday = 4, .tm_yday = 14};
     struct jinja_run *r = jinja_run_create();
@@ -60,7 +29,7 @@ static void render(const struct jinja_template *t, json_t *variables) {
     const char *name;
     json_t *item;
     jinja_run_set_clock(r, &now);
-    json_object_foreach(variables, name, item) jinja_set(r, name, value_of(r, item));
+    json_object_foreach(variables, name, item) jinja_set(r, name, jinja_from_json(r, item));
     bool ok = jinja_render(r, t, &text, &err);
     FUZZ_CHECK(ok == (err.code == ERR_NONE));
     if (ok) {
