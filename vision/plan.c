@@ -74,9 +74,13 @@ bool plan_init(struct plan *p, const struct vision_hparams *hp, size_t width_px,
         p->detail = *detail;
     if (!make(p, hp, err))
         return false;
-    return p->n_tiles <= PLAN_TILES_MAX ||
-           err_set(err, ERR_IMAGE_TOO_LARGE, "image: %zu tiles, at most %d are encoded", p->n_tiles,
-                   PLAN_TILES_MAX);
+    if (p->n_tiles > PLAN_TILES_MAX)
+        return err_set(err, ERR_IMAGE_TOO_LARGE, "image: %zu tiles, at most %d are encoded", p->n_tiles,
+                       PLAN_TILES_MAX);
+    size_t n_pixels = plan_n_values(p) / 3; // of a thin picture: each tile is at least a patch high
+    return n_pixels <= PLAN_PIXELS_MAX ||
+           err_set(err, ERR_IMAGE_TOO_LARGE, "image: %zux%zu becomes %zu pixels, at most %d are encoded",
+                   width_px, height_px, n_pixels, PLAN_PIXELS_MAX);
 }
 
 void plan_init_largest(struct plan *p, const struct vision_hparams *hp) {

@@ -17,7 +17,7 @@ struct size {
     size_t width, height;
 };
 
-enum { PLAN_TILES_MAX = 1024 };
+enum { PLAN_TILES_MAX = 1024, PLAN_PIXELS_MAX = 1 << 27 };
 
 struct plan {
     struct size picture;         // pixels, upright

@@ -46,11 +46,6 @@ static struct size best_grid(const struct plan *p, size_t n, size_t n_max) {
     return best;
 }
 
-static size_t longest_side(struct size a, struct size b) {
-    size_t width = a.width > b.width ? a.width : b.width, height = a.height > b.height ? a.height : b.height;
-    return width > height ? width : height;
-}
-
 // How many slices each way; {0}: the overview alone.
 static struct size choose_grid(const struct vision_hparams *hp, const struct plan *p, size_t max_slices) {
     double scale = (double)hp->image_size, area = (double)p->picture.width * (double)p->picture.height;
@@ -59,6 +54,7 @@ static struct size choose_grid(const struct vision_hparams *hp, const struct pla
 }
 
 bool plan_slices(const struct vision_hparams *hp, struct plan *p, struct err *err) {
+    (void)err;
     size_t n_rows = hp->n_query, limit = plan_row_limit(p, 0), max_slices = hp->params.max_slices;
     if (p->largest) // slice under slice: most line ends
         p->picture = (struct size){hp->image_size, hp->image_size * max_slices};
@@ -72,11 +68,10 @@ bool plan_slices(const struct vision_hparams *hp, struct plan *p, struct err *er
     plan_add_text(p, "</image_id><image>");
     plan_add_rows(p, n_rows);
     plan_add_text(p, "</image>");
-    struct size slice = {0};
     if (grid.width) {
         struct real_size cell = {whole_multiple(picture.width, grid.width) / (double)grid.width,
                                  whole_multiple(picture.height, grid.height) / (double)grid.height};
-        slice = best_resize(hp, cell, true);
+        struct size slice = best_resize(hp, cell, true);
         p->n_cols = grid.width;
         p->n_lines = grid.height;
         p->sheet = p->placed = (struct size){slice.width * grid.width, slice.height * grid.height};
@@ -86,9 +81,5 @@ bool plan_slices(const struct vision_hparams *hp, struct plan *p, struct err *er
             plan_add_text(p, "</slice>");
         }
     }
-    size_t side = longest_side(p->overview, slice) / hp->patch_size;
-    return p->largest || side <= hp->table_side ||
-           err_set(err, ERR_IMAGE_UNSUPPORTED,
-                   "image: %zux%zu makes slices of %zu patches a side, want at most %zu", p->picture.width,
-                   p->picture.height, side, hp->table_side);
+    return true;
 }

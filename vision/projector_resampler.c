@@ -3,8 +3,10 @@
 //   v = LN(W_kv features)     k = v + position(line, column)     q = LN(query)
 //   rows = P LN(attention(W_q q + b, W_k k + b, W_v v + b) W_o + b), heads 128 wide
 //
-// resampler.{query, kv, ln_q, ln_kv, attn.{q, k, v, out}, ln_post, proj, pos_embed_k}: the
-// last a square table of sines and cosines, line by line. Source: MiniCPM-V 2.6, resampler.py.
+// Positions are sines and cosines, the first half of the values by column, the second by line. They are computed for
+// tiles of any size, as the original does: the file's resampler.pos_embed_k is a copy of those of 70 x 70 patches,
+// rounded to f16. Others: resampler.{query, kv, ln_q, ln_kv, attn.{q, k, v, out}, ln_post, proj}.
+// Source: MiniCPM-V 2.6, resampler.py (get_2d_sincos_pos_embed, Resampler._adjust_pos_cache).
 #include "base/mem.h"
 #include "vision/projector.h"
 #include "vision/vision_bind.h"
@@ -12,20 +14,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum {
-    HEAD_DIM = 128,
-    ATTN_Q = 0,
-    ATTN_K,
-    ATTN_V,
-    ATTN_OUT,
-    KV,
-    PROJ,
-    LN_Q = 0,
-    LN_KV,
-    LN_POST,
-    QUERY = 0,
-    POSITION
-};
+enum { HEAD_DIM = 128, ATTN_Q = 0, ATTN_K, ATTN_V, ATTN_OUT, KV, PROJ, LN_Q = 0, LN_KV, LN_POST, QUERY = 0 };
+
+static const double wave_base = 10000;
 
 static size_t n_rows(const struct vision_hparams *hp, size_t n_patches) {
     (void)n_patches;
@@ -49,9 +40,7 @@ static bool bind(struct vision_model *m, struct err *err) {
     for (size_t i = 0; i < 3; i++)
         if (!vision_bind_norm(m, &p->norm[i], norms[i], n, false, err))
             return false;
-    size_t side = m->hp.table_side;
     if (!vision_bind_table(m, &p->vector[QUERY], "resampler.query", m->hp.n_query, n, err) ||
-        !vision_bind_table(m, &p->vector[POSITION], "resampler.pos_embed_k", side * side, n, err) ||
         !vision_bind_linear(m, &p->linear[PROJ], "resampler.proj", BIND_ANY, n, err))
         return false;
     m->hp.n_embd_row = weight_n_out(p->linear[PROJ].w);
@@ -60,19 +49,34 @@ static bool bind(struct vision_model *m, struct err *err) {
 
 static size_t n_work(const struct vision_model *m, size_t n_patches) {
     size_t n = weight_n_out(m->projector.linear[KV].w);
-    return (4 * n_patches + 4 * m->hp.n_query) *
-           n; // a tile has at least one patch, so this holds its queries too
+    // five for keys, values and positions (a tile has no more lines or columns than patches), four for queries
+    return (5 * n_patches + 4 * m->hp.n_query) * n;
 }
 
-// k = v + the table's rows of the patches
-static void add_positions(const struct projector *p, float *k, size_t n) {
-    const struct vision_model *m = p->model;
-    struct ops *o = m->ops;
-    for (size_t t = 0; t < p->n_tiles; t++)
-        for (size_t i = 0; i < p->n_patches; i++) {
-            size_t at = p->order[i], row = at / p->n_cols * m->hp.table_side + at % p->n_cols;
-            o->add(o, k + (t * p->n_patches + i) * n, m->projector.vector[POSITION] + row * n, n);
+// waves [n_positions, n] = sin(i w_j), then cos(i w_j), j < n / 2; w_j = base^(-2j / n)
+static void write_waves(struct ops *o, float *waves, size_t n_positions, size_t n) {
+    float *row = xcalloc(n, sizeof *row);
+    for (size_t i = 0; i < n_positions; i++) {
+        for (size_t j = 0; j < n / 2; j++) {
+            double angle = (double)i * pow(wave_base, -2.0 * (double)j / (double)n);
+            row[j] = (float)sin(angle);
+            row[n / 2 + j] = (float)cos(angle);
         }
+        o->write(o, waves + i * n, row, n * sizeof *row);
+    }
+    free(row);
+}
+
+// k = v + position; waves: memory for one row a column or line, of n / 2 values
+static void add_positions(const struct projector *p, float *k, float *waves, size_t n) {
+    struct ops *o = p->model->ops;
+    size_t n_lines = p->n_patches / p->n_cols, half = n / 2;
+    write_waves(o, waves, p->n_cols > n_lines ? p->n_cols : n_lines, half);
+    for (size_t i = 0; i < p->n_tiles * p->n_patches; i++) {
+        size_t at = p->order[i % p->n_patches];
+        o->add(o, k + i * n, waves + at % p->n_cols * half, half);
+        o->add(o, k + i * n + half, waves + at / p->n_cols * half, half);
+    }
 }
 
 static void attend(const struct projector *p, float *out, const float *q, const float *k, const float *v,
@@ -105,12 +109,12 @@ static void run(const struct projector *p, const float *features) {
            rows = p->n_tiles * p->n_patches;
     float *values = p->work, *keys = values + rows * n, *k = keys + rows * n, *v = k + rows * n;
     float *queries = v + rows * n, *q = queries + n_query * n, *attended = q + n_query * n,
-          *y = attended + n_query * n;
+          *y = attended + n_query * n, *waves = y + n_query * n;
 
     projector_linear(p, keys, &l->linear[KV], features, rows);
     projector_norm(p, values, keys, &l->norm[LN_KV], rows, n);
     o->convert_rows(o, keys, TENSOR_F32, n, values, n, rows, n);
-    add_positions(p, keys, n);
+    add_positions(p, keys, waves, n);
     projector_linear(p, k, &l->linear[ATTN_K], keys, rows);
     projector_linear(p, v, &l->linear[ATTN_V], values, rows);
     projector_norm(p, queries, l->vector[QUERY], &l->norm[LN_Q], n_query, n);

@@ -23,6 +23,7 @@ enum {
     TILES_MAX = 64,
     TILE_SIDE_MAX = 8, // tiles a side of a longest edge
     N_QUERY_MAX = 4096,
+    MINICPMV_2_6 = 3, // earlier ones have other special strings around slices
 };
 
 #define KEY_IMAGE_SIZE    "clip.vision.image_size"
@@ -319,6 +320,7 @@ static bool check_sizes(const struct vision_hparams *hp, struct err *err) {
 static bool read_family_keys(const struct gguf *g, struct vision_hparams *hp, struct err *err) {
     const struct vision_family *family = hp->family;
     size_t window_px = 8 * hp->patch_size, full_every = 0; // Qwen2.5-VL: windows of 112 pixels, patches of 14
+    size_t version = MINICPMV_2_6;
     size_t longest_max = least(TILE_SIDE_MAX * hp->image_size, IMAGE_SIZE_MAX);
     hp->merge = family->merge;
     hp->longest_edge = least(4 * hp->image_size, longest_max);
@@ -331,7 +333,8 @@ static bool read_family_keys(const struct gguf *g, struct vision_hparams *hp, st
                        err) ||
         !read_optional(g, "clip.vision.preproc_image_size", hp->image_size, longest_max, &hp->longest_edge,
                        err) ||
-        !read_optional(g, "clip.minicpmv_query_num", 1, N_QUERY_MAX, &hp->n_query, err))
+        !read_optional(g, "clip.minicpmv_query_num", 1, N_QUERY_MAX, &hp->n_query, err) ||
+        !read_optional(g, "clip.minicpmv_version", MINICPMV_2_6, UINT32_MAX, &version, err))
         return false;
     if (full_every > 0) {
         hp->window = window_px / (hp->patch_size * hp->merge);

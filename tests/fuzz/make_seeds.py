@@ -100,8 +100,8 @@ def model(arch, more={}, extra=(), fused=False, plain=False, kind=1, experts=0):
     return gguf(model_keys(arch, more), tensors + [(name, shape, 0) for name, shape in extra])
 
 
-def mmproj(projector, more, extra, rms=False, gate=False, fused=False, patch=8):
-    """A vision model of one block, 16 wide; extra: (name, shape) of tensors, vectors in f32, the rest in f16."""
+def mmproj(projector, more, extra, rms=False, gate=False, fused=False, patch=8, blocks=1):
+    """A vision model of equal blocks, 16 wide; extra: (name, shape) of tensors, vectors in f32, the rest in f16."""
     n, n_ff = 16, 24
     keys = [key("general.architecture", STRING, "clip"), key("clip.has_vision_encoder", BOOL, True),
             key("clip.projector_type", STRING, projector), key("clip.vision.image_mean", ARRAY, [0.5] * 3, F32),
@@ -113,15 +113,20 @@ def mmproj(projector, more, extra, rms=False, gate=False, fused=False, patch=8):
     matrices = [("attn_qkv", (n, 3 * n))] if fused else [(f"attn_{x}", (n, n)) for x in "qkv"]
     matrices += [("attn_out", (n, n)), ("ffn_up", (n, n_ff)), ("ffn_down", (n_ff, n))] + ([("ffn_gate", (n, n_ff))] if gate else [])
     tensors = [("v.patch_embd.weight", (patch, patch, 3, n))]
-    tensors += [(f"v.blk.0.{name}.weight", shape) for name, shape in matrices]
-    tensors += [(f"v.blk.0.{name}.bias", shape[1:]) for name, shape in matrices]
-    for norm in ("ln1", "ln2"):
-        tensors += [(f"v.blk.0.{norm}.weight", (n,))] + ([] if rms else [(f"v.blk.0.{norm}.bias", (n,))])
+    for i in range(blocks):
+        tensors += [(f"v.blk.{i}.{name}.weight", shape) for name, shape in matrices]
+        tensors += [(f"v.blk.{i}.{name}.bias", shape[1:]) for name, shape in matrices]
+        for norm in ("ln1", "ln2"):
+            tensors += [(f"v.blk.{i}.{norm}.weight", (n,))] + ([] if rms else [(f"v.blk.{i}.{norm}.bias", (n,))])
     return gguf(keys, [(name, shape, int(len(shape) > 1)) for name, shape in tensors + extra])
 
 
 def biased(name, n_in, n_out):
     return [(f"{name}.weight", (n_in, n_out)), (f"{name}.bias", (n_out,))]
+
+
+def normed(name, n):
+    return [(f"{name}.weight", (n,)), (f"{name}.bias", (n,))]
 
 
 def png(width, height, color, depth, rows, chunks=b"", interlace=0):
@@ -217,6 +222,34 @@ def write_mmprojs():
           table + [("v.patch_embd.weight.1", (8, 8, 3, n))] + patch_bias + post + two
           + [("v.deepstack.0.norm.weight", (cell,)), ("v.deepstack.0.norm.bias", (cell,))]
           + biased("v.deepstack.0.fc1", cell, cell) + biased("v.deepstack.0.fc2", cell, row), fused=True))
+    write_llava_kinds(n, row)
+    wide, heads = 128, [f"resampler.attn.{part}" for part in ("q", "k", "v", "out")]
+    write("mmproj/minicpmv", mmproj("resampler", [gelu, ("clip.minicpmv_query_num", U32, 2)], table + patch_bias + post
+          + [("resampler.query", (wide, 2)), ("resampler.kv.weight", (n, wide)), ("resampler.proj.weight", (wide, row))]
+          + sum((biased(name, wide, wide) for name in heads), [])
+          + sum((normed(f"resampler.{name}", wide) for name in ("ln_q", "ln_kv", "ln_post")), [])))
+
+
+def write_llava_kinds(n, row):
+    """Those that are told apart by the projector's tensors, or by a name alone."""
+    clip = [("v.class_embd", (n,)), ("v.position_embd.weight", (n, 17))] + normed("v.pre_ln", n)
+    siglip = [("v.position_embd.weight", (n, 16)), ("v.patch_embd.bias", (n,))] + normed("v.post_ln", n)
+    two = biased("mm.0", n, row) + biased("mm.2", row, row)
+    ldp = biased("mm.model.mlp.1", n, row) + biased("mm.model.mlp.3", row, row)
+    for k in (1, 2):
+        block = f"mm.model.mb_block.{k}.block."
+        ldp += [(block + "0.0.weight", (3, 3, row)), (block + "2.0.weight", (row, row))]
+        ldp += normed(block + "0.1", row) + normed(block + "2.1", row)
+        ldp += biased(block + "1.fc1", row, row // 2) + biased(block + "1.fc2", row // 2, row)
+    write("mmproj/mobilevlm", mmproj("ldp", [], clip + ldp))
+    write("mmproj/mobilevlm-v2", mmproj("ldpv2", [("clip.vision.image_aspect_ratio", STRING, "square")], clip
+          + biased("mm.model.mlp.0", n, row) + biased("mm.model.mlp.2", row, row)
+          + [("mm.model.peg.0.weight", (3, 3, row)), ("mm.model.peg.0.bias", (row,))]))
+    write("mmproj/yi-vl", mmproj("mlp", [("clip.use_gelu", BOOL, True)], clip + biased("mm.0", n, row) + normed("mm.1", row)
+          + biased("mm.3", row, row) + normed("mm.4", row)))
+    for name, blocks in (("moondream2", 2), ("nanoLLaVA", 3), ("llama-3-vision-alpha", 3)):  # the last one is a copy
+        write(f"mmproj/{name.lower()}", mmproj("mlp", [("general.name", STRING, name), ("clip.use_gelu", BOOL, True)],
+                                               siglip + two, blocks=blocks))
 
 
 def write_images():

@@ -157,6 +157,8 @@ static void check_forms(void) {
     CHECK(largest_rows(&hp) == 640);
     check_form(&hp, (struct size){1000, 1000}, 0, true, "0x0+0x0+448x448");
     CHECK(rows_of(&hp, (struct size){1500, 1400}, 64 * 5, false) == 64 * 5);
+    check_form(&hp, (struct size){20000, 1}, 0, false,
+               "0x0+0x0+60004x14"); // longer than the table of positions
 }
 
 int main(void) {
