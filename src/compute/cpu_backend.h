@@ -22,6 +22,7 @@ struct cpu {
     struct cpu_kernels k;
     struct blas *blas; // NULL = none
     struct pool *pool;
+    struct panel_arena *arena;          // the newest, NULL before the first
     struct cpu_scratch *thread_scratch; // [pool_n_threads]
     struct cpu_scratch activations;     // of one matmul, quantised
     struct cpu_scratch rope;            // see rope_table
@@ -37,11 +38,11 @@ struct weight {
     size_t n_in, n_out;
     size_t n_stored; // n_in, up to a whole block for weights that were quantised here: the rest is 0
     size_t row_bytes;
-    const uint8_t *data; // [n_out, n_stored], borrowed; NULL where there are only panels
-    uint8_t *owned;      // data that was quantised here, NULL = none
-    bool by_panels;      // products go through the panel kernels
-    uint8_t *panels;     // the same interleaved (cpu_panels.h), NULL = the type is not
-    size_t panels_bytes;
+    const uint8_t *data;       // [n_out, n_stored], borrowed; NULL where there are only panels
+    uint8_t *owned;            // data that was quantised here, NULL = none
+    bool by_panels;            // products go through the panel kernels
+    uint8_t *panels;           // the same interleaved (cpu_panels.h), NULL = the type is not
+    struct panel_arena *arena; // that holds them
 };
 
 // Returns memory of at least size_bytes; what it held is lost when it grows.

@@ -58,14 +58,14 @@ static void pack_chunk(void *ctx, size_t chunk, size_t thread) {
     }
 }
 
-static bool map_panels(struct weight *w, const struct tensor *t, struct err *err) {
+static bool take_panels(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
     size_t size_bytes;
     if (size_mul(div_up(w->n_out, PANEL_OUTS) * PANEL_OUTS, w->row_bytes, &size_bytes))
-        w->panels = panels_map(size_bytes);
+        w->panels = panels_take(&c->arena, size_bytes);
     if (!w->panels)
         return err_set(err, ERR_NOMEM, "%s: no memory for %zu rows of %zu bytes", t->name, w->n_out,
                        w->row_bytes);
-    w->panels_bytes = size_bytes;
+    w->arena = c->arena;
     return true;
 }
 
@@ -74,7 +74,7 @@ static bool pack(struct cpu *c, struct weight *w, const struct tensor *t, struct
     if (!panel_type(w->type))
         return true;
     struct pack_job j = {.w = w, .n_panels = div_up(w->n_out, PANEL_OUTS)};
-    if (!map_panels(w, t, err))
+    if (!take_panels(c, w, t, err))
         return false;
     j.panels_a_chunk = div_up(PACK_BYTES, PANEL_OUTS * w->row_bytes);
     cpu_run(c, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
@@ -133,7 +133,7 @@ static bool make_int8(struct cpu *c, struct weight *w, const struct tensor *t, s
     w->data = NULL;
     w->by_panels = c->k.panels[TENSOR_Q8_0];
     if (w->by_panels) {
-        if (!map_panels(w, t, err))
+        if (!take_panels(c, w, t, err))
             return false;
     } else {
         w->data = w->owned = try_malloc_array(w->n_out, w->row_bytes, t->name, err);
@@ -209,7 +209,7 @@ void cpu_weight_release(struct ops *o, struct weight *w) {
     (void)o;
     if (!w)
         return;
-    panels_unmap(w->panels, w->panels_bytes);
+    panels_give(w->arena);
     free(w->owned);
     free(w);
 }

@@ -390,6 +390,7 @@ static void cpu_close(struct ops *o) {
     free(c->activations.data);
     free(c->rope.data);
     free(c->experts.data);
+    panels_give(c->arena);
     pool_destroy(c->pool);
     blas_close(c->blas);
     free(c);

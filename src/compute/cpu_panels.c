@@ -1,9 +1,12 @@
 // Repacking of weights into panels, one description a type.
 #define _DEFAULT_SOURCE // madvise, MAP_ANONYMOUS
 #include "compute/cpu_panels.h"
+
+#include "base/mem.h"
 #include "compute/quant_blocks.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -94,7 +97,11 @@ size_t panel_scratch_bytes(size_t n_rows) {
     return sizeof(struct panel_scratch) + n_rows * PANELS_TOGETHER * PANEL_OUTS * sizeof(float);
 }
 
-enum { HUGE_PAGE = 2 << 20 };
+enum {
+    HUGE_PAGE = 2 << 20,
+    ARENA_BYTES = 32 * HUGE_PAGE, // of addresses: what is not used stays without memory
+    ALIGNMENT = 64,
+};
 
 static size_t whole_pages(size_t size_bytes) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -120,4 +127,31 @@ void *panels_map(size_t size_bytes) {
 void panels_unmap(void *p, size_t size_bytes) {
     if (p)
         munmap(p, whole_pages(size_bytes));
+}
+
+void *panels_take(struct panel_arena **newest, size_t size_bytes) {
+    struct panel_arena *a = *newest;
+    if (size_bytes > SIZE_MAX / 2)
+        return NULL;
+    size_bytes = (size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (!a || a->size_bytes - a->used_bytes < size_bytes) {
+        size_t arena_bytes = size_bytes > ARENA_BYTES ? size_bytes : ARENA_BYTES;
+        uint8_t *data = panels_map(arena_bytes);
+        if (!data)
+            return NULL;
+        panels_give(a);
+        *newest = a = xcalloc(1, sizeof *a);
+        *a = (struct panel_arena){.data = data, .size_bytes = arena_bytes, .n_users = 1};
+    }
+    uint8_t *taken = a->data + a->used_bytes;
+    a->used_bytes += size_bytes;
+    a->n_users++;
+    return taken;
+}
+
+void panels_give(struct panel_arena *a) {
+    if (!a || --a->n_users > 0)
+        return;
+    panels_unmap(a->data, a->size_bytes);
+    free(a);
 }

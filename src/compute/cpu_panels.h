@@ -134,4 +134,16 @@ void act_set_sums(struct act_block *a, const struct panel_kind *kind, size_t n);
 void *panels_map(size_t size_bytes);
 void panels_unmap(void *p, size_t size_bytes);
 
+// A mapping that the panels of several weights share: those of a small model are each less than a huge page.
+struct panel_arena {
+    uint8_t *data;
+    size_t size_bytes, used_bytes;
+    size_t n_users; // weights, and the backend while this is its newest
+};
+
+// Returns 64-byte aligned memory of *newest, which holds it until panels_give; where there is no room (or no arena yet)
+// *newest becomes another. NULL when there is no memory.
+void *panels_take(struct panel_arena **newest, size_t size_bytes);
+void panels_give(struct panel_arena *a); // NULL is legal
+
 #endif
