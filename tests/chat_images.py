@@ -14,7 +14,6 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GOLDEN = os.path.join(HERE, "golden/vision-families")
 TEMPLATES = os.path.normpath(os.path.join(HERE, "../../shared/templates"))
 BOS, TIMEOUT_S = 1, 60
 TEXT = "what is it?"
@@ -30,8 +29,8 @@ OTHERS = [("Mistral-Small-3.2-24B-Instruct-2506.jinja", "pixtral", "[IMG]"),
 
 
 class Checker:
-    def __init__(self, ocellus, folder):
-        self.ocellus, self.folder = ocellus, folder
+    def __init__(self, ocellus, folder, models):
+        self.ocellus, self.folder, self.models = ocellus, folder, models
         self.n_failed = 0
 
     def run(self, *arguments):
@@ -49,7 +48,7 @@ class Checker:
         return os.path.join(self.folder, name)
 
     def pair(self, name):
-        return ["-m", self.path(name + ".gguf"), "--mmproj", os.path.join(GOLDEN, name, "mmproj.gguf")]
+        return ["-m", self.path(name + ".gguf"), "--mmproj", self.models[name]["mmproj"]]
 
     def ids(self, name, text):
         """Token ids of a text with special tokens."""
@@ -58,9 +57,8 @@ class Checker:
 
     def layout(self, name, number):
         """What stands for picture `number` of a conversation: texts and numbers of rows."""
-        mmproj = os.path.join(GOLDEN, name, "mmproj.gguf")
-        spans = json.loads(self.run("inspect", "image", "--mmproj", mmproj, "--image", self.path(name + ".png"), "--stage",
-                                    "layout"))
+        spans = json.loads(self.run("inspect", "image", "--mmproj", self.models[name]["mmproj"], "--image",
+                                    self.path(name + ".png"), "--stage", "layout"))
         pieces = [span["rows"][1] if "rows" in span else span["text"] for span in spans]
         return [str(number) if piece == "0" else piece for piece in pieces]
 
@@ -86,10 +84,11 @@ class Checker:
         usage = self.usage(name, n, *options)
         what = ", ".join([name, *map(os.path.basename, options[1:]), f"pictures {n}"])
         self.check(f"{what}: tokens", usage["input_tokens"], len(want))
+        pictures = sum(len(self.sequence(name, self.layout(name, i))) for i in range(n))
+        self.check(f"{what}: tokens of the pictures", usage["image_tokens"], pictures)
         first, last = want.index(None), len(want) - 1 - want[::-1].index(None)
         if n > 1:
             return
-        self.check(f"{what}: tokens of the picture", usage["image_tokens"], last + 1 - first)
         if all(i is None for i in want[first:last + 1]):  # one run: the logits tell whether the ids are the same
             common = ["inspect", "logits", *self.pair(name), "--image", self.path(name + ".png"), "--out"]
             comma = lambda ids: ",".join(map(str, ids))
@@ -131,7 +130,6 @@ def main():
     if len(sys.argv) != 2:
         sys.exit("usage: chat_images.py OCELLUS")
     with tempfile.TemporaryDirectory() as folder:
-        checker = Checker(sys.argv[1], folder)
         made = subprocess.run([sys.executable, os.path.join(HERE, "peer/make_vision_models.py"), folder, sys.argv[1]],
                               stdout=subprocess.PIPE, text=True, check=False)
         if made.returncode:
@@ -139,6 +137,7 @@ def main():
             sys.exit(made.returncode)
         with open(os.path.join(folder, "cases.json"), encoding="utf-8") as f:
             models = json.load(f)["models"]
+        checker = Checker(sys.argv[1], folder, models)
         for name, case in models.items():
             checker.check_family(name, case)
         n_others = 0

@@ -148,7 +148,7 @@ function* with_quantised(path, prompts, most_nat, folder) {
 }
 
 function* cases(folder) {
-    run('python3', join(here, 'make_models.py'), folder);
+    run(process.env.OCELLUS_PYTHON ?? 'python3', join(here, 'make_models.py'), folder);
     const short = [random_prompt(SHORT)];
     for (const name of readdirSync(join(folder, 'short')).sort()) {
         const path = join(folder, 'short', name), type = name.match(/-(\w+)\.gguf$/)[1];

@@ -2,14 +2,22 @@
 """Random language models that go with the tiny vision models of tests/golden, and a picture for each.
 
 usage: make_vision_models.py FOLDER OCELLUS. For each family of vision models writes FOLDER/NAME.gguf, whose embeddings
-are as wide as the rows of tests/golden/vision-families/NAME/mmproj.gguf and whose vocabulary and chat template have the
-family's special tokens; FOLDER/NAME.png; and FOLDER/cases.json. Further FOLDER/internvl-mmproj.gguf for the peer, which
-puts the class token behind the patches, but its position in front: there the positions are turned by one. The same at
-every run; exit 77 without numpy.
+are as wide as the rows of tests/golden/vision-families*/NAME/mmproj.gguf and whose vocabulary and chat template have the
+family's special tokens; FOLDER/NAME.png; and FOLDER/cases.json. Further, where the peer does not compute what the original
+does, files with which it does:
 
-cases.json: pieces: the bytes of each token, in hexadecimal digits; models: name -> {head, behind, tail, peer}: a user's message
-that begins with a picture is in the template `head`, the picture's special tokens and rows, `behind`, the text, `tail`;
-`peer` is what the peer, which puts the special tokens next to the rows by itself, wants there beside its marker "*".
+  NAME-mmproj.gguf  for both, of CLIP kinds, of whose rows the peer takes the wrong ones: without class token, with a copy of
+                    the last block, which the peer leaves out; and for MobileVLM with 24 x 24 patches, the peer's one size
+  NAME-peer.gguf    for the peer alone: positions turned by one (internvl), since it puts the class token behind the patches,
+                    but its position in front; without the copy of the last block and without the last norm (nanoLLaVA,
+                    Llama-3-vision-alpha), and NAME-peer.png is what those models see of the picture
+
+The same at every run; exit 77 without numpy.
+
+cases.json: pieces: the bytes of each token, in hexadecimal digits; models: name -> {mmproj, peer_mmproj, peer_image, head,
+behind, tail, peer}: a user's message that begins with a picture is in the template `head`, the picture's special tokens
+and rows, `behind`, the text, `tail`; `peer` is what the peer, which puts the special tokens next to the rows by itself,
+wants there beside its marker "*"; null: it is not compared.
 
 Pictures have sizes that no preprocessing changes and are noise, so that no two patches are alike; that of idefics3,
 whose overview is always resized, is a slope, which all filters treat alike but for rounding and the edges.
@@ -22,13 +30,15 @@ import sys
 import zlib
 
 import make_models  # exit 77 without numpy
+import gguf
 import numpy as np
 from families import ARRAY, BASE, BOOL, FAMILIES, F32, I32, STRING, text, value, vocabulary, weights, write_gguf
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
-GOLDEN = os.path.join(HERE, "../golden/vision-families")
+GOLDEN = os.path.normpath(os.path.join(HERE, "../golden"))
 CONTROL, USER_DEFINED = 3, 4
+PATCH = 4  # of CLIP kinds
 CONTROLS = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<end_of_utterance>",
             "<image>", "<fake_token_around_image>", "<global-img>", "<start_of_turn>", "<end_of_turn>",
             "<start_of_image>", "<end_of_image>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "<img>",
@@ -53,7 +63,21 @@ PAIRS = {
     "minicpmv": ({**LLAMA, "n_embd": 128}, "<|im_start|>user\n", None, "<|im_end|>\n", "<image_id>0</image_id>*\n",
                  (56, 56)),
     "llava16": ({**LLAMA, "n_embd": 64}, "USER: ", None, " ASSISTANT:", None, (64, 64)),
+    "mobilevlm": ({**LLAMA, "n_embd": 16}, "USER: ", None, " ASSISTANT:", "*\n", (96, 96)),
+    "mobilevlm-v2": ({**LLAMA, "n_embd": 16}, "USER: ", None, " ASSISTANT:", "*\n", (96, 96)),
+    "yi-vl": ({**LLAMA, "n_embd": 20}, "USER: ", None, " ASSISTANT:", "*\n", (16, 16)),
+    "llava-square": ({**LLAMA, "n_embd": 20}, "USER: ", None, " ASSISTANT:", "*\n", (16, 16)),
+    "moondream2": ({**LLAMA, "n_embd": 20}, "USER: ", None, " ASSISTANT:", "*\n", (16, 16)),
+    "nanollava": ({**LLAMA, "n_embd": 20}, "USER: ", None, " ASSISTANT:", "*\n", (22, 22)),
+    "llama-3-vision-alpha": ({**LLAMA, "n_embd": 20}, "USER: ", None, " ASSISTANT:", "*\n", (22, 22)),
 }
+UNSEEN = {"nanollava": 6, "llama-3-vision-alpha": 6}  # pixels at the right and at the bottom
+CLIP = ("mobilevlm", "mobilevlm-v2", "yi-vl", "llava-square")
+
+
+def mmproj_of(name):
+    paths = (os.path.join(GOLDEN, folder, name, "mmproj.gguf") for folder in ("vision-families", "vision-families-own"))
+    return next(path for path in paths if os.path.exists(path))
 
 
 def template(head, place, tail):
@@ -93,21 +117,53 @@ def write_model(folder, name, own, chat_template, ocellus):
     tensors["output.weight"] = rng.standard_normal((c["n_vocab"], c["n_embd"])) * c["n_embd"] ** -0.5
     if name == "pixtral":  # the token is in both files
         tensors["token_embd.weight"][n_known + CONTROLS.index("[IMG_BREAK]")] = tensor(
-            ocellus, os.path.join(GOLDEN, name, "mmproj.gguf"), "v.token_embd.img_break", os.path.join(folder, "break"))
+            ocellus, mmproj_of(name), "v.token_embd.img_break", os.path.join(folder, "break"))
     stored = {key: make_models.store(rng, key, v, "f32") for key, v in tensors.items()}
     write_gguf(os.path.join(folder, name + ".gguf"), name, c, stored, {**vocab, **make_models.more_keys(c)})
 
 
-def turn_positions(folder, ocellus):
-    source = os.path.join(GOLDEN, "internvl/mmproj.gguf")
-    positions = tensor(ocellus, source, "v.position_embd.weight", os.path.join(folder, "positions")).reshape(17, -1)
-    with open(source, "rb") as f:
-        whole = f.read()
-    old, new = positions.tobytes(), np.roll(positions, -1, axis=0).tobytes()
-    if whole.count(old) != 1:
-        sys.exit(f"{source}: its positions are not found once in f32")
-    with open(os.path.join(folder, "internvl-mmproj.gguf"), "wb") as f:
-        f.write(whole.replace(old, new))
+def changed_positions(tensors, change):
+    """change: [n, n_embd] -> the same of any n"""
+    (n_embd, _, *more), kind, raw = tensors["v.position_embd.weight"]
+    positions = change(np.frombuffer(raw, "<f2" if kind == gguf.F16 else "<f4").reshape(-1, n_embd))
+    tensors["v.position_embd.weight"] = (n_embd, len(positions), *more), kind, positions.tobytes()
+
+
+def set_block_count(keys, n):
+    keys["clip.vision.block_count"] = struct.pack("<II", gguf.U32, n)
+
+
+def n_blocks(tensors):
+    return 1 + max(int(key.split(".")[2]) for key in tensors if key.startswith("v.blk."))
+
+
+def write_for_peer(folder, name):
+    keys, tensors = gguf.read(mmproj_of(name))
+    if name == "internvl":
+        changed_positions(tensors, lambda p: np.roll(p, -1, axis=0))
+    else:
+        n = n_blocks(tensors) - 1
+        tensors = {key: v for key, v in tensors.items() if not key.startswith((f"v.blk.{n}.", "v.post_ln."))}
+        set_block_count(keys, n)
+    path = os.path.join(folder, name + "-peer.gguf")
+    gguf.write(path, keys, tensors)
+    return path
+
+
+def write_without_class(folder, name):
+    keys, tensors = gguf.read(mmproj_of(name))
+    side, n = PAIRS[name][-1][0], (PAIRS[name][-1][0] // PATCH) ** 2
+    del tensors["v.class_embd"]
+    keys["clip.vision.image_size"] = struct.pack("<II", gguf.U32, side)
+    # the file's positions, each time a little further on
+    changed_positions(tensors, lambda p: (p[1 + np.arange(n) % (len(p) - 1)] + np.arange(n)[:, None] / n).astype(p.dtype))
+    n_block = n_blocks(tensors)
+    last = f"v.blk.{n_block - 1}."
+    tensors.update({f"v.blk.{n_block}." + key[len(last):]: v for key, v in tensors.items() if key.startswith(last)})
+    set_block_count(keys, n_block + 1)
+    path = os.path.join(folder, name + "-mmproj.gguf")
+    gguf.write(path, keys, tensors)
+    return path
 
 
 def png(rgb):
@@ -134,11 +190,16 @@ def main():
     models = {}
     for name, (own, head, place, tail, place_of_peer, size) in PAIRS.items():
         write_model(folder, name, own, template(head, place, tail), ocellus)
-        with open(os.path.join(folder, name + ".png"), "wb") as f:
-            f.write(png(picture(name, *size)))
+        rgb, seen = picture(name, *size), size[0] - UNSEEN.get(name, 0)
+        images = [(name + ".png", rgb)] + ([(name + "-peer.png", rgb[:seen, :seen])] if name in UNSEEN else [])
+        for file, pixels in images:
+            with open(os.path.join(folder, file), "wb") as f:
+                f.write(png(pixels))
         behind = "\n" if place is None or place.endswith("\n") else ""
-        models[name] = {"head": head, "behind": behind, "tail": tail, "peer": place_of_peer}
-    turn_positions(folder, ocellus)
+        mmproj = write_without_class(folder, name) if name in CLIP else mmproj_of(name)
+        peer_mmproj = write_for_peer(folder, name) if name == "internvl" or name in UNSEEN else mmproj
+        models[name] = {"mmproj": mmproj, "peer_mmproj": peer_mmproj, "peer_image": images[-1][0], "head": head,
+                        "behind": behind, "tail": tail, "peer": place_of_peer}
     with open(os.path.join(folder, "cases.json"), "w", encoding="utf-8") as f:
         json.dump({"pieces": pieces, "models": models}, f)
 

@@ -2,8 +2,8 @@
 //
 // The tiny vision models of tests/golden, and a random language model and a picture for each from make_vision_models.py.
 // log p of the whole vocabulary behind the prompt of one picture and a question: NMSE beside its mean, and the likeliest
-// token is the same unless its lead is below SIGMAS times the root mean square difference. LLaVA is left out: the peer
-// lays its tiles out differently. Install it with `npm install --no-save --prefix tests @fugood/llama.node@1.7.15`;
+// token is the same unless its lead is below SIGMAS times the root mean square difference. LLaVA 1.6 is left out: the
+// peer lays its tiles out differently. Install it with `npm install --no-save --prefix tests @fugood/llama.node@1.7.15`;
 // without it, or without numpy, the test is skipped. tests/peer/README.md has the figures.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -20,7 +20,6 @@ const N_CTX = 1024;
 const QUESTION = 'what is on the left?';
 const binary = process.env.OCELLUS ?? 'build/release/ocellus';
 const here = dirname(fileURLToPath(import.meta.url));
-const golden = join(here, '../golden/vision-families');
 
 function run(program, ...args) {
     const done = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 1 << 26 });
@@ -33,9 +32,9 @@ function run(program, ...args) {
 }
 
 // Float32Array [n_vocab] of the last row.
-function ours(folder, name) {
+function ours(folder, name, { mmproj }) {
     const out = join(folder, 'logits.f32');
-    run(binary, 'inspect', 'logits', '-m', join(folder, `${name}.gguf`), '--mmproj', join(golden, name, 'mmproj.gguf'),
+    run(binary, 'inspect', 'logits', '-m', join(folder, `${name}.gguf`), '--mmproj', mmproj,
         '--image', join(folder, `${name}.png`), '--text', QUESTION, '-c', N_CTX, '--last', '--out', out);
     const bytes = readFileSync(out);
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
@@ -47,12 +46,11 @@ function spelling(bytes) {
 }
 
 // Map of a token's spelling to its log p.
-function theirs(folder, name, { head, tail, peer }) {
+function theirs(folder, name, { peer_mmproj, peer_image, head, tail, peer }) {
     const out = join(folder, 'peer.json');
     const prompt = head + peer.replace('*', '<__media__>') + QUESTION + tail;
-    const mmproj = name === 'internvl' ? join(folder, 'internvl-mmproj.gguf') : join(golden, name, 'mmproj.gguf');
-    run(process.execPath, join(here, 'vision_peer.mjs'), join(folder, `${name}.gguf`), mmproj,
-        join(folder, `${name}.png`), prompt, N_CTX, out);
+    run(process.execPath, join(here, 'vision_peer.mjs'), join(folder, `${name}.gguf`), peer_mmproj,
+        join(folder, peer_image), prompt, N_CTX, out);
     return new Map(JSON.parse(readFileSync(out, 'utf8')));
 }
 
@@ -88,9 +86,9 @@ try {
 }
 const folder = mkdtempSync(join(tmpdir(), 'ocellus-peer-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
-run('python3', join(here, 'make_vision_models.py'), folder, binary);
+run(process.env.OCELLUS_PYTHON ?? 'python3', join(here, 'make_vision_models.py'), folder, binary);
 const { pieces, models } = JSON.parse(readFileSync(join(folder, 'cases.json'), 'utf8'));
 let failed = 0;
 for (const [name, one] of Object.entries(models))
-    if (one.peer !== null) failed += !compare(name, ours(folder, name), theirs(folder, name, one));
+    if (one.peer !== null) failed += !compare(name, ours(folder, name, one), theirs(folder, name, one));
 process.exit(failed ? 1 : 0);

@@ -13,8 +13,9 @@ nanoLLaVA). The formulas follow the originals:
   nanollava                nanoLLaVA modeling_llava_qwen2.py: SigLIP without its last block, pictures of 384
   llama-3-vision-alpha     its __main__.py: SigLIP hidden_states[-2], pictures squashed to 384
 
-Cross-check: none with llama.cpp, whose graph for these files puts the class token last while positions begin with it,
-leaves out one block more than the files do, pads what the originals squash, and applies v.post_ln of nanoLLaVA.
+Cross-check: tests/peer/vision.mjs, with other files and pictures: llama.cpp as it stands puts the class token last while
+positions begin with it, leaves out one block more than these files do, pads what the originals squash, and applies
+v.post_ln of nanoLLaVA.
 """
 import json
 import math

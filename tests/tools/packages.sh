@@ -6,7 +6,7 @@ build_packages=(
     libssl-dev zlib1g-dev libopenblas0-pthread
 )
 
-test_packages=(python3 clang-format chromium)
+test_packages=(python3 python3-numpy python3-pil clang-format chromium)
 
 # Installs what is missing of the packages named; silent when nothing is.
 packages_install() {

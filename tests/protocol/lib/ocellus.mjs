@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
 
-const binary = process.env.OCELLUS ?? 'build/release/ocellus';
+export const binary = process.env.OCELLUS ?? 'build/release/ocellus';
 const SAMPLES = 'samples/demo';
 export const SKIPPED = 77;
 
