@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "compute/file_weight.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,8 +67,7 @@ static bool view_rows(struct llm *m, struct weight **out, const struct tensor *t
     part.ne[2] = 1;
     part.data = (const char *)t->data + first * row_bytes;
     part.size_bytes = n * row_bytes;
-    *out = m->ops->weight_create(m->ops, &part, WEIGHT_ROWS_ANY, err);
-    gguf_forget(m->gguf, &part);
+    *out = file_weight_create(m->ops, m->gguf, &part, WEIGHT_ROWS_ANY, err);
     return *out != NULL;
 }
 
@@ -272,8 +272,7 @@ static bool bind_tensors(struct llm *m, struct err *err) {
         find_tensor(m->gguf, "token_embd.weight", &(struct shape){2, {n_vocab, n_embd}}, err);
     if (!t)
         return false;
-    m->token_embd = m->ops->weight_create(m->ops, t, tied ? WEIGHT_ROWS_ANY : WEIGHT_ROWS_NONE, err);
-    gguf_forget(m->gguf, t);
+    m->token_embd = file_weight_create(m->ops, m->gguf, t, tied ? WEIGHT_ROWS_ANY : WEIGHT_ROWS_NONE, err);
     if (!m->token_embd)
         return false;
     for (size_t i = 0; i < m->hp.n_layer; i++)

@@ -9,11 +9,9 @@
 #include "vision/vision.h"
 
 #include "base/mem.h"
-#include "base/sha256.h"
 #include "vision/image.h"
 #include "vision/preprocess.h"
 #include "vision/projector.h"
-#include "vision/vision_hash.h"
 #include "vision/vit.h"
 #include "vision/vit_place.h"
 
@@ -26,7 +24,6 @@ enum {
 struct vision {
     struct vision_model model;
     struct vision_options limits;
-    char hash[SHA256_HEX_SIZE];
 };
 
 struct vision_image {
@@ -62,8 +59,7 @@ struct vision *vision_open(const char *path, struct ops *ops, const struct visio
                            struct err *err) {
     struct vision *v = xcalloc(1, sizeof *v);
     v->limits = with_defaults(options);
-    if (!vision_model_init(&v->model, path, ops, &v->limits, err) ||
-        !vision_hash_file(v->model.gguf, v->limits.int8, v->hash, err)) {
+    if (!vision_model_init(&v->model, path, ops, &v->limits, err)) {
         vision_close(v);
         return NULL;
     }
@@ -94,7 +90,7 @@ bool vision_single_image(const struct vision *v) {
 }
 
 const char *vision_hash(const struct vision *v) {
-    return v->hash;
+    return v->model.hash;
 }
 
 static void fill_layout(const struct vision_hparams *hp, const struct plan *plan,

@@ -1,6 +1,7 @@
 #include "vision/vision_bind.h"
 
 #include "base/mem.h"
+#include "compute/file_weight.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,9 +114,7 @@ bool vision_bind_linear(struct vision_model *m, struct vision_linear *linear, co
     if (wanted > N_OUT_MAX)
         return err_set(err, ERR_MODEL, "%s: shape [%zu, %zu], want at most %d outputs", name, wanted, n_in,
                        N_OUT_MAX);
-    linear->w = m->ops->weight_create(m->ops, t, m->precision, err);
-    if (m->precision == WEIGHT_ROWS_INT8)
-        gguf_forget(m->gguf, t);
+    linear->w = file_weight_create(m->ops, m->gguf, t, m->precision, err);
     return linear->w && bind_bias(m, linear, prefix, wanted, err);
 }
 

@@ -9,8 +9,10 @@
 #include "vision/vision_model.h"
 
 #include "base/mem.h"
+#include "compute/file_weight.h"
 #include "vision/projector.h"
 #include "vision/vision_bind.h"
+#include "vision/vision_hash.h"
 #include "vision/vision_hparams.h"
 
 #include <math.h>
@@ -61,7 +63,7 @@ static bool bind_patch_embd(struct vision_model *m, struct err *err) {
         return false;
     if (m->hp.family->two_frames)
         return bind_two_frames(m, t, err);
-    m->patch_embd.w = m->ops->weight_create(m->ops, t, WEIGHT_ROWS_FIXED, err);
+    m->patch_embd.w = file_weight_create(m->ops, m->gguf, t, WEIGHT_ROWS_FIXED, err);
     return m->patch_embd.w && vision_bind_vector(m, &m->patch_embd.bias, "v.patch_embd.bias", m->hp.n_embd,
                                                  m->hp.family->patch_bias, err);
 }
@@ -206,7 +208,8 @@ bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops
                        const struct vision_options *options, struct err *err) {
     *m = (struct vision_model){.ops = ops, .precision = options->int8 ? WEIGHT_ROWS_INT8 : WEIGHT_ROWS_FIXED};
     m->gguf = gguf_open_with(path, &options->load, err);
-    if (!m->gguf || !vision_hparams_read(m->gguf, &options->params, &m->hp, err))
+    if (!m->gguf || !vision_hash_file(m->gguf, options->int8, m->hash, err) ||
+        !vision_hparams_read(m->gguf, &options->params, &m->hp, err))
         return false;
     const struct vision_family *family = m->hp.family;
     bool swapped;

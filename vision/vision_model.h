@@ -2,6 +2,7 @@
 #ifndef VISION_VISION_MODEL_H
 #define VISION_VISION_MODEL_H
 
+#include "base/sha256.h"
 #include "compute/gguf.h"
 #include "compute/ops.h"
 #include "vision/family.h"
@@ -64,6 +65,7 @@ struct vision_projector {
 struct vision_model {
     struct ops *ops; // borrowed
     struct gguf *gguf;
+    char hash[SHA256_HEX_SIZE]; // of the file (vision_hash_file)
     enum weight_rows precision; // of all weights but the patch embedding's, which is a small part of the work
     struct vision_hparams hp;
     struct vision_linear patch_embd; // [n_embd, 3 * patch_size * patch_size]

@@ -7,8 +7,8 @@
 
 struct load_options {
     bool no_mmap; // read the file into memory instead of mapping it
-    bool mlock;   // keep it in memory; where that is not allowed, a warning
-    // Called now and then while a file is read or locked, from the thread that opens it; NULL: nobody asks.
+    bool mlock;   // keep what is used of it in memory; where that is not allowed, a warning
+    // Called now and then while a file is read, from the thread that opens it; NULL: nobody asks.
     void (*progress)(void *ctx, const char *path, size_t done_bytes, size_t total_bytes);
     void *ctx;
 };

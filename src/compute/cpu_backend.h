@@ -38,7 +38,7 @@ struct weight {
     size_t n_in, n_out;
     size_t n_stored; // n_in, up to a whole block for weights that were quantised here: the rest is 0
     size_t row_bytes;
-    const uint8_t *data;       // [n_out, n_stored], borrowed; NULL where there are only panels
+    const uint8_t *data;       // [n_out, n_stored], borrowed; NULL where there are panels
     uint8_t *owned;            // data that was quantised here, NULL = none
     bool by_panels;            // products go through the panel kernels
     uint8_t *panels;           // the same interleaved (cpu_panels.h), NULL = the type is not

@@ -78,6 +78,7 @@ static bool pack(struct cpu *c, struct weight *w, const struct tensor *t, struct
         return false;
     j.panels_a_chunk = div_up(PACK_BYTES, PANEL_OUTS * w->row_bytes);
     cpu_run(c, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
+    w->data = NULL;
     return true;
 }
 
@@ -222,6 +223,12 @@ size_t weight_n_out(const struct weight *w) {
     return w->n_out;
 }
 
+const void *weight_memory(const struct weight *w, size_t *size_bytes) {
+    size_t n_out = w->panels ? div_up(w->n_out, PANEL_OUTS) * PANEL_OUTS : w->n_out;
+    *size_bytes = n_out * w->row_bytes;
+    return w->panels ? w->panels : w->data;
+}
+
 size_t weight_read_bytes(const struct weight *w) {
     return w->n_out * w->row_bytes;
 }
@@ -230,10 +237,23 @@ bool weight_is_int8(const struct weight *w) {
     return quant_traits(w->type)->block_n > 1;
 }
 
+static void panel_row(struct cpu *c, const struct weight *w, size_t row, float *y) {
+    uint8_t *bytes = cpu_scratch_get(&c->activations, w->row_bytes);
+    size_t out = row % PANEL_OUTS;
+    panel_unpack_row(bytes, panel_type(w->type), w->type, w->panels + (row - out) * w->row_bytes,
+                     w->row_bytes, out);
+    quant_traits(w->type)->dequantise(y, bytes, w->n_in);
+}
+
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows) {
+    struct cpu *c = (struct cpu *)o;
+    assert(w->n_stored == w->n_in);
     for (size_t i = 0; i < n_rows; i++) {
-        assert(w->data && ids[i] >= 0 && (size_t)ids[i] < w->n_out);
-        weight_row((struct cpu *)o, w, (size_t)ids[i], y + i * w->n_in);
+        assert(ids[i] >= 0 && (size_t)ids[i] < w->n_out);
+        if (w->panels)
+            panel_row(c, w, (size_t)ids[i], y + i * w->n_in);
+        else
+            weight_row(c, w, (size_t)ids[i], y + i * w->n_in);
     }
 }
 

@@ -38,44 +38,91 @@ static void sort_bits(uint8_t bits[4]) {
     memcpy(bits, sorted, sizeof sorted);
 }
 
+static void unsort_bits(uint8_t bits[4]) {
+    uint8_t unsorted[4] = {0};
+    for (size_t i = 0; i < 32; i++)
+        unsorted[i / 8] = (uint8_t)(unsorted[i / 8] | (bits[i % 4] >> (i / 4) & 1) << (i % 8));
+    memcpy(bits, unsorted, sizeof unsorted);
+}
+
+typedef uint32_t four_units __attribute__((vector_size(16)));
+
+// Four units of 4 bytes of four outputs: 4 x 4 transposed.
+static inline void interleave_4x4(uint8_t *to, const uint8_t *from, size_t from_stride) {
+    four_units a, b, c, d;
+    memcpy(&a, from, sizeof a);
+    memcpy(&b, from + from_stride, sizeof b);
+    memcpy(&c, from + 2 * from_stride, sizeof c);
+    memcpy(&d, from + 3 * from_stride, sizeof d);
+    four_units ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    four_units unit[4] = {__builtin_shufflevector(ab, cd, 0, 1, 4, 5),
+                          __builtin_shufflevector(ab, cd, 2, 3, 6, 7)};
+    ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    unit[2] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    unit[3] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    for (size_t i = 0; i < 4; i++)
+        memcpy(to + i * PANEL_OUTS * 4, &unit[i], sizeof unit[i]);
+}
+
 // Field [16, size] to [size / unit, 16, unit].
 static inline __attribute__((always_inline)) void interleave(uint8_t *to, const uint8_t *from,
                                                              size_t from_stride, size_t size,
                                                              const size_t unit) {
+    size_t first = unit == 4 ? size / 16 * 16 : 0;
+    for (size_t at = 0; at < first; at += 16)
+        for (size_t out = 0; out < PANEL_OUTS; out += 4)
+            interleave_4x4(to + at * PANEL_OUTS + out * 4, from + out * from_stride + at, from_stride);
     for (size_t out = 0; out < PANEL_OUTS; out++)
-        for (size_t at = 0; at < size; at += unit)
+        for (size_t at = first; at < size; at += unit)
             memcpy(to + at * PANEL_OUTS + out * unit, from + out * from_stride + at, unit);
 }
 
-static void pack_block(uint8_t *to, const struct panel_type *p, const uint8_t *from, size_t block_bytes) {
+static void pack_block(uint8_t *to, const struct panel_type *p, const uint8_t *from, size_t from_stride) {
     size_t at = 0;
     for (size_t f = 0; f < p->n_fields; f++) {
         size_t size = p->fields[f].size_bytes, unit = p->fields[f].unit_bytes;
         uint8_t *field = to + at * PANEL_OUTS;
         if (unit == 4)
-            interleave(field, from + at, block_bytes, size, 4);
+            interleave(field, from + at, from_stride, size, 4);
         else if (unit == 2)
-            interleave(field, from + at, block_bytes, size, 2);
+            interleave(field, from + at, from_stride, size, 2);
         else
-            interleave(field, from + at, block_bytes, size, 1);
+            interleave(field, from + at, from_stride, size, 1);
         at += size;
     }
-    assert(at == block_bytes);
+    for (size_t out = 0; p->bits_at && out < PANEL_OUTS; out++)
+        sort_bits(to + p->bits_at * PANEL_OUTS + out * 4);
 }
 
 void panel_pack(uint8_t *panel, const struct panel_type *p, enum tensor_type type, const uint8_t *rows,
                 size_t row_bytes, size_t n_outs) {
     enum { BLOCK_BYTES_MAX = sizeof(struct q6_k) };
     size_t block_bytes = quant_traits(type)->block_bytes;
-    uint8_t blocks[PANEL_OUTS * BLOCK_BYTES_MAX] = {0};
+    uint8_t filled[PANEL_OUTS * BLOCK_BYTES_MAX] = {0};
     for (size_t at = 0; at < row_bytes; at += block_bytes) {
-        for (size_t out = 0; out < n_outs; out++) {
-            uint8_t *block = blocks + out * block_bytes;
-            memcpy(block, rows + out * row_bytes + at, block_bytes);
-            if (p->bits_at)
-                sort_bits(block + p->bits_at);
+        if (n_outs == PANEL_OUTS) {
+            pack_block(panel + at * PANEL_OUTS, p, rows + at, row_bytes);
+            continue;
         }
-        pack_block(panel + at * PANEL_OUTS, p, blocks, block_bytes);
+        for (size_t out = 0; out < n_outs; out++)
+            memcpy(filled + out * block_bytes, rows + out * row_bytes + at, block_bytes);
+        pack_block(panel + at * PANEL_OUTS, p, filled, block_bytes);
+    }
+}
+
+void panel_unpack_row(uint8_t *row, const struct panel_type *p, enum tensor_type type, const uint8_t *panel,
+                      size_t row_bytes, size_t out) {
+    size_t block_bytes = quant_traits(type)->block_bytes;
+    for (size_t begin = 0; begin < row_bytes; begin += block_bytes) {
+        size_t at = begin;
+        for (size_t f = 0; f < p->n_fields; f++) {
+            size_t unit = p->fields[f].unit_bytes;
+            for (size_t end = at + p->fields[f].size_bytes; at < end; at += unit)
+                memcpy(row + at, panel + at * PANEL_OUTS + out * unit, unit);
+        }
+        assert(at == begin + block_bytes);
+        if (p->bits_at)
+            unsort_bits(row + begin + p->bits_at);
     }
 }
 

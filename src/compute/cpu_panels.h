@@ -92,6 +92,10 @@ const struct panel_type *panel_type(enum tensor_type type);
 void panel_pack(uint8_t *panel, const struct panel_type *p, enum tensor_type type, const uint8_t *rows,
                 size_t row_bytes, size_t n_outs);
 
+// The row of the file that output `out` of a panel was.
+void panel_unpack_row(uint8_t *row, const struct panel_type *p, enum tensor_type type, const uint8_t *panel,
+                      size_t row_bytes, size_t out);
+
 // Panels of 256 inputs as integers.
 struct panel_unpacked {
     alignas(64) uint8_t q[PANEL_N / 4][PANEL_OUTS][4];

@@ -10,15 +10,20 @@
 //
 // No length is used before it is compared with the bytes left, and a table is allocated for no more entries
 // than the file is long enough to hold.
+#define _DEFAULT_SOURCE // mlock
 #include "compute/gguf.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "compute/gguf_file.h"
 #include "compute/quant.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are used as they lie in the file");
@@ -53,6 +58,8 @@ struct gguf {
     const struct tensor **tensors_by_name; // [n_tensors]
     struct gguf **parts;                   // [n_parts], the files behind the first of a split model
     size_t n_parts;
+    bool locks; // what is in use, until that is refused
+    size_t locked_bytes;
 };
 
 // A name from the file made fit for a message.
@@ -324,6 +331,28 @@ static bool place_tensor(const struct gguf *g, struct tensor *t, size_t data_at,
     return true;
 }
 
+static int compare_places(const void *a, const void *b) {
+    const struct tensor *x = *(const struct tensor *const *)a, *y = *(const struct tensor *const *)b;
+    return x->data < y->data ? -1 : x->data > y->data;
+}
+
+// No byte belongs to two tensors: what one of them no longer needs, no other does.
+static bool check_apart(const struct gguf *g, struct err *err) {
+    const struct tensor **by_place = try_malloc_array(g->n_tensors, sizeof *by_place, g->label, err);
+    bool ok = by_place;
+    for (size_t i = 0; ok && i < g->n_tensors; i++)
+        by_place[i] = &g->tensors[i];
+    if (ok)
+        qsort(by_place, g->n_tensors, sizeof *by_place, compare_places);
+    for (size_t i = 1; ok && i < g->n_tensors; i++) {
+        const struct tensor *a = by_place[i - 1], *b = by_place[i];
+        ok = (const uint8_t *)a->data + a->size_bytes <= (const uint8_t *)b->data ||
+             err_set(err, ERR_MODEL, "%s: tensors %s and %s share bytes", g->label, a->name, b->name);
+    }
+    free(by_place);
+    return ok;
+}
+
 static bool sort_tensors(struct gguf *g, struct err *err) {
     for (size_t i = 0; i < g->n_tensors; i++)
         g->tensors_by_name[i] = &g->tensors[i];
@@ -357,7 +386,7 @@ static bool read_tensors(struct gguf *g, uint64_t n, struct err *err) {
     for (size_t i = 0; i < n; i++)
         if (!place_tensor(g, &g->tensors[i], data_at, offsets[i], err))
             goto fail;
-    ok = sort_tensors(g, err);
+    ok = sort_tensors(g, err) && check_apart(g, err);
 
 fail:
     free(offsets);
@@ -406,9 +435,12 @@ static struct gguf *open_file(const char *path, const struct load_options *optio
     bool ok = gguf_file_open(&g->file, g->path, g->label, options, err);
     g->data = g->file.data;
     g->size_bytes = g->file.size_bytes;
+    g->locks = options->mlock;
     if (ok && read_header(g, &n_tensors, &n_keys, err) && read_keys(g, n_keys, err) &&
-        read_alignment(g, err) && read_tensors(g, n_tensors, err))
+        read_alignment(g, err) && read_tensors(g, n_tensors, err)) {
+        gguf_lock(g, g->data, g->at); // the texts of the vocabulary
         return g;
+    }
     gguf_close(g);
     return NULL;
 }
@@ -539,6 +571,23 @@ void gguf_close(struct gguf *g) {
 
 void gguf_forget(const struct gguf *g, const struct tensor *t) {
     gguf_file_forget(&g->file, t->data, t->size_bytes);
+}
+
+void gguf_lock(struct gguf *g, const void *p, size_t size_bytes) {
+    if (!g->locks)
+        return;
+    if (mlock(p, size_bytes) == 0) {
+        g->locked_bytes += size_bytes;
+        return;
+    }
+    int reason = errno;
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    g->locks = false;
+    log_event(LOG_LEVEL_WARN,
+              "%s: only %zu of %zu MiB are locked in memory: %s; the limit (ulimit -l) is %llu MiB", g->label,
+              g->locked_bytes >> 20, g->size_bytes >> 20, strerror(reason),
+              (unsigned long long)limit.rlim_cur >> 20);
 }
 
 const char *gguf_path(const struct gguf *g) {

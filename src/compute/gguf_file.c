@@ -1,7 +1,6 @@
-// The bytes of a model file: mapped, or read into memory, and locked there where that is asked.
+// The bytes of a model file: mapped, or read into memory.
 #define _DEFAULT_SOURCE // MAP_ANONYMOUS, madvise
 #include "compute/gguf_file.h"
-#include "base/log.h"
 #include "compute/gguf.h"
 
 #include <errno.h>
@@ -10,12 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum {
-    STEP_BYTES = 16 << 20, // read or locked between two words of progress
+    STEP_BYTES = 16 << 20, // read between two words of progress
     MAPS_MAX = 64,         // that can be told by name when they are lost
 };
 
@@ -91,23 +89,6 @@ static bool map_file(struct gguf_file *f, int fd, const char *label, struct err 
     return true;
 }
 
-static void lock(const struct gguf_file *f, const char *path, const char *label,
-                 const struct load_options *options) {
-    for (size_t at = 0; at < f->size_bytes; at += STEP_BYTES) {
-        size_t left = f->size_bytes - at;
-        if (mlock(f->data + at, left < STEP_BYTES ? left : STEP_BYTES) != 0) {
-            int reason = errno;
-            struct rlimit limit = {0};
-            getrlimit(RLIMIT_MEMLOCK, &limit);
-            log_event(LOG_LEVEL_WARN,
-                      "%s: only %zu of %zu bytes are locked in memory: %s; the limit (ulimit -l) is %llu KiB",
-                      label, at, f->size_bytes, strerror(reason), (unsigned long long)limit.rlim_cur / 1024);
-            return;
-        }
-        report(options, path, at + (left < STEP_BYTES ? left : STEP_BYTES), f->size_bytes);
-    }
-}
-
 static bool examine(struct gguf_file *f, int fd, const char *label, struct err *err) {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -130,8 +111,6 @@ bool gguf_file_open(struct gguf_file *f, const char *path, const char *label,
     bool ok = examine(f, fd, label, err) &&
               (options->no_mmap ? read_file(f, fd, path, label, options, err) : map_file(f, fd, label, err));
     close(fd);
-    if (ok && options->mlock)
-        lock(f, path, label, options);
     if (!ok)
         gguf_file_close(f);
     return ok;
@@ -149,6 +128,9 @@ void gguf_file_forget(const struct gguf_file *f, const void *p, size_t size_byte
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)p + page - 1) / page * page;
     uintptr_t end = ((uintptr_t)p + size_bytes) / page * page;
-    if (f->is_mapped && begin < end)
-        madvise((void *)begin, end - begin, MADV_DONTNEED);
+    if (begin >= end)
+        return;
+    if (!f->is_mapped)
+        mprotect((void *)begin, end - begin, PROT_NONE); // rather a fault than zeros for weights
+    madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

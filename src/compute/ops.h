@@ -101,7 +101,8 @@ struct ops {
 
     // Returns new weight for a tensor [n_out, n_in] (further dimensions are folded into n_in when they are
     // inner, as in a patch embedding: n_in = product of all ne but the last). Borrows t->data until released.
-    // A weight belongs to the backend that made it. Not in the token loop: the weight may be copied.
+    // A weight belongs to the backend that made it. Not in the token loop: the weight may be copied, and then
+    // nothing is borrowed (weight_memory).
     struct weight *(*weight_create)(struct ops *o, const struct tensor *t, enum weight_rows rows,
                                     struct err *err);
     void (*weight_release)(struct ops *o, struct weight *w); // NULL is legal
@@ -173,6 +174,8 @@ struct ops {
 // Element counts of a weight.
 size_t weight_n_in(const struct weight *w);
 size_t weight_n_out(const struct weight *w);
+// The host memory that it is read from: its tensor's data, or what it made of them; NULL with 0 bytes: none.
+const void *weight_memory(const struct weight *w, size_t *size_bytes);
 // What one product reads of it, and whether its multiply-adds are of bytes (or of floats).
 size_t weight_read_bytes(const struct weight *w);
 bool weight_is_int8(const struct weight *w);

@@ -137,6 +137,19 @@ static void check_limit(const char *what, const struct ops *o, const struct tens
     }
 }
 
+// What is looked up is the same whatever a backend made of the weight.
+static void check_rows(struct ops *ref, const struct weight *w_ref, struct ops *o, const struct weight *w) {
+    size_t n_in = weight_n_in(w);
+    float *want = random_floats(n_in), *got = random_floats(n_in);
+    for (int32_t out = 0; out < (int32_t)weight_n_out(w); out++) {
+        ref->get_rows(ref, want, w_ref, &out, 1);
+        o->get_rows(o, got, w, &out, 1);
+        CHECK(memcmp(want, got, n_in * sizeof *want) == 0);
+    }
+    free(want);
+    free(got);
+}
+
 static void test_shape(struct ops *ref, struct ops *const *threads, const struct type_case *c, size_t n_in,
                        size_t n_out) {
     struct tensor t = random_weight(c->type, n_in, n_out);
@@ -150,6 +163,7 @@ static void test_shape(struct ops *ref, struct ops *const *threads, const struct
     for (size_t i = 0; i < 3; i++) { // 1, 2 and 3 threads
         struct ops *o = threads[i];
         struct weight *own = weight_of(o, &t, WEIGHT_ROWS_ANY);
+        check_rows(ref, w, o, own);
         for (size_t n = 0; n < N_COUNTS; n++) {
             size_t n_rows = counts[n];
             memset(y, 0xff, size);

@@ -3,7 +3,6 @@
 #include "check.h"
 #include "compute/gguf.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum { N_VALUES = 8, PATH_SIZE = 600 };
@@ -135,10 +134,6 @@ static void test_reading(void) {
     seen = (struct seen){0};
     check_whole(&(struct load_options){.progress = count, .ctx = &seen}); // a map takes no time
     CHECK(seen.n_calls == 0);
-    check_whole(&(struct load_options){.mlock = true});
-    struct rlimit none = {0, 0};
-    CHECK(setrlimit(RLIMIT_MEMLOCK, &none) == 0); // what cannot be locked is used all the same
-    check_whole(&(struct load_options){.mlock = true, .no_mmap = true});
 }
 
 int main(void) {
