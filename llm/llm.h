@@ -17,12 +17,18 @@ struct llm_seq;     // one timeline: a KV cache and what is in it
 struct llm_sampler; // logits -> token id, with its seed and history
 struct llm_detok;   // token ids -> whole UTF-8 text
 
+enum llm_kv_type { // of the KV cache
+    LLM_KV_F16,
+    LLM_KV_F32,
+    LLM_KV_Q8_0, // blocks of 32 values: half of f16, a little less exact
+};
+
 struct llm_options {           // zero means default
     size_t n_ctx;              // positions a sequence; default min(the model's own, 4096)
     size_t n_rows_max;         // most rows of one llm_forward; default 512
     size_t n_seqs;             // sequences there will be at once: their memory is checked; default 1
     const char *chat_template; // a built-in format or a file of Jinja; default: the model file's own
-    bool kv_f32;               // KV cache in f32; default f16
+    enum llm_kv_type kv_type;  // default f16
     struct load_options load;  // default: mapped
 };
 

@@ -311,14 +311,24 @@ static size_t machine_memory(void) {
     return size_bytes;
 }
 
+static bool choose_kv_type(struct llm *m, enum llm_kv_type type, struct err *err) {
+    static const enum tensor_type types[] = {TENSOR_F16, TENSOR_F32, TENSOR_Q8_0};
+    m->kv = (struct kv_shape){types[type], m->hp.n_head_kv, m->hp.head_dim};
+    return type != LLM_KV_Q8_0 || m->hp.head_dim % 32 == 0 ||
+           err_set(err, ERR_INVALID_VALUE,
+                   "KV cache of type q8_0: its blocks are 32 values, the model's heads %zu; want f16 or f32",
+                   m->hp.head_dim);
+}
+
 static bool apply_options(struct llm *m, const struct llm_options *options, struct err *err) {
     size_t n_train = m->hp.n_ctx_train, size_bytes;
     m->n_ctx = options->n_ctx ? options->n_ctx : n_train < N_CTX_DEFAULT ? n_train : N_CTX_DEFAULT;
     m->n_rows_max = options->n_rows_max ? options->n_rows_max : N_ROWS_DEFAULT;
-    m->kv_type = options->kv_f32 ? TENSOR_F32 : TENSOR_F16;
+    if (!choose_kv_type(m, options->kv_type, err))
+        return false;
     size_t n_seqs = options->n_seqs ? options->n_seqs : 1;
     if (m->n_ctx > INT32_MAX || m->n_rows_max > INT32_MAX ||
-        !kv_cache_size(m->kv_type, m->hp.n_layer, m->n_ctx, m->hp.n_head_kv * m->hp.head_dim, &size_bytes) ||
+        !kv_cache_size(m->ops, &m->kv, m->hp.n_layer, m->n_ctx, &size_bytes) ||
         !size_mul(size_bytes, n_seqs, &size_bytes))
         return err_set(err, ERR_INVALID_VALUE, "%zu contexts of %zu positions, steps of %zu rows: too large",
                        n_seqs, m->n_ctx, m->n_rows_max);

@@ -43,7 +43,7 @@ struct llm {
     struct chat *chat;          // NULL where only the vocabulary is open
     char *name;
     size_t n_ctx, n_embd, n_vocab, n_rows_max;
-    enum tensor_type kv_type; // TENSOR_F16 or TENSOR_F32
+    struct kv_shape kv; // of a layer's keys and values
 
     const struct arch *arch;
     struct hparams hp;

@@ -25,7 +25,6 @@ struct llm_seq {
 };
 
 struct llm_seq *llm_seq_create(struct llm *m, struct err *err) {
-    const struct hparams *hp = &m->hp;
     struct llm_seq *s = xcalloc(1, sizeof *s);
     s->m = m;
     s->ids = try_malloc_array(m->n_ctx, sizeof *s->ids, "positions of a sequence", err);
@@ -33,7 +32,7 @@ struct llm_seq *llm_seq_create(struct llm *m, struct err *err) {
         s->next_position =
             try_malloc_array(m->n_ctx, sizeof *s->next_position, "positions of a sequence", err);
     if (s->ids && (s->next_position || m->rope.n_axes <= 1) &&
-        kv_cache_init(&s->kv, m->ops, m->kv_type, hp->n_layer, m->n_ctx, hp->n_head_kv * hp->head_dim, err))
+        kv_cache_init(&s->kv, m->ops, &m->kv, m->hp.n_layer, m->n_ctx, err))
         return s;
     llm_seq_destroy(s);
     return NULL;

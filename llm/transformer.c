@@ -181,18 +181,14 @@ static void attention(struct llm *m, size_t layer) {
     size_t n_q = hp->n_head * hp->head_dim, n_kv = hp->n_head_kv * hp->head_dim, row = 0;
     for (size_t i = 0; i < step->n_parts; i++) {
         const struct step_part *part = &step->parts[i];
-        o->convert_rows(o, kv_cache_k(part->kv, layer, part->n_past), m->kv_type, n_kv, s->k + row * n_kv,
-                        n_kv, part->n_rows, n_kv);
-        o->convert_rows(o, kv_cache_v(part->kv, layer, part->n_past), m->kv_type, n_kv, s->v + row * n_kv,
-                        n_kv, part->n_rows, n_kv);
+        kv_cache_write(part->kv, layer, part->n_past, s->k + row * n_kv, s->v + row * n_kv, part->n_rows);
         s->attn_parts[i] = (struct attn_part){
             .q = s->q + row * n_q,
             .out = s->attn + row * n_q,
-            .k = kv_cache_k(part->kv, layer, 0),
-            .v = kv_cache_v(part->kv, layer, 0),
+            .pages = kv_cache_pages(part->kv, layer),
+            .page_stride = part->kv->page_stride,
             .q_stride = n_q,
             .out_stride = n_q,
-            .kv_stride = n_kv,
             .n_rows = part->n_rows,
             .n_keys = part->n_past + part->n_rows,
             .causal = !part->both_ways,
@@ -203,12 +199,13 @@ static void attention(struct llm *m, size_t layer) {
         .n_head = hp->n_head,
         .n_head_kv = hp->n_head_kv,
         .head_dim = hp->head_dim,
-        .kv_type = m->kv_type,
+        .kv_type = m->kv.type,
         .scale = hp->attn_scale,
         .parts = s->attn_parts,
         .n_parts = step->n_parts,
         .soft_cap = hp->attn_soft_cap,
         .window = hparams_has_window(hp, m->arch, layer) ? hp->window : 0,
+        .n_ctx = m->n_ctx,
     };
     o->attention(o, &a);
 }
@@ -334,8 +331,7 @@ static void compute_logits(struct llm *m) {
     if (n == 0)
         return;
     for (size_t i = 0; i < n; i++)
-        o->convert_rows(o, s->last + i * n_embd, TENSOR_F32, n_embd, s->x + step->logit_rows[i] * n_embd,
-                        n_embd, 1, n_embd);
+        o->copy_rows(o, s->last + i * n_embd, n_embd, s->x + step->logit_rows[i] * n_embd, n_embd, 1, n_embd);
     run_norm(m, s->last, s->last, &m->output_norm, n);
     o->matmul(o, s->logits, m->output, m->output_bias, s->last, n, false);
     if (m->hp.logit_scale != 1)

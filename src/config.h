@@ -2,19 +2,17 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
-#include "base/load.h"
+#include "llm/llm.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-struct llm_sampling;
 
 struct config {
     // models
     const char *model_path;
     const char *mmproj_path;   // NULL: a text model
     const char *chat_template; // a built-in format or a file; NULL: the model's own
-    bool kv_f32;
+    enum llm_kv_type kv_type;
     bool vision_int8;
     struct load_options load;
     size_t n_ctx;     // 0 = min(the model's own, 4096)

@@ -22,7 +22,7 @@ struct assistant *assistant_open(const struct config *config, struct err *err) {
                       &(struct llm_options){.n_ctx = config->n_ctx,
                                             .n_seqs = config->n_parallel,
                                             .chat_template = config->chat_template,
-                                            .kv_f32 = config->kv_f32,
+                                            .kv_type = config->kv_type,
                                             .load = config->load},
                       err);
     if (!a->llm)

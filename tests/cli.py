@@ -147,7 +147,7 @@ class Usage(unittest.TestCase):
         self.refused(2, "8080x", "serve", "--port=8080x")
         self.refused(2, "-c", "serve", "-c")
         self.refused(2, "auto|low|high", "run", "--detail", "huge", "hello")
-        self.refused(2, "f16|f32", "run", "--kv-type", "q9", "hello")
+        self.refused(2, "f16|f32|q8_0", "run", "--kv-type", "q9", "hello")
         self.refused(2, "f32|int8", "run", "--vision-precision", "f16", "hello")
         self.refused(2, "QUESTION", "run")
         self.refused(2, "--json", "run", "--json=yes", "hello")
@@ -295,6 +295,15 @@ class Bench(unittest.TestCase):
         for streams in ("1", "5"):
             self.assertGreater(figures["streams"][streams]["aggregate_tps"], 0)
             self.assertGreater(figures["streams"][streams]["itl_p99_ms"], 0)
+
+    def test_depth(self):
+        command = ["bench", "-p", "16", "-n", "8", "-r", "1", "-c", "300", "--kv-type", "q8_0"]
+        done = run(*command, "-d", "284", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(json.loads(done.stdout)["decode_tps"], 0)
+        done = run(*command, "--depth", "285")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("16 tokens do not fit a context of 300 (-c) behind 285 (-d)", done.stderr)
 
     def test_machine(self):
         done = run("bench", "--machine", "-m", "/nonexistent.gguf", "-t", "1", "--json")

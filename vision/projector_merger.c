@@ -98,8 +98,7 @@ static void run_part(const struct projector *p, size_t part, const struct vision
     projector_linear(p, hidden, in, p->work, n_rows);
     projector_activate(p, hidden, n_rows, in);
     projector_linear(p, y, out, hidden, n_rows);
-    o->convert_rows(o, p->rows + part * n_embd_lm, TENSOR_F32, hp->n_embd_row, y, n_embd_lm, n_rows,
-                    n_embd_lm);
+    o->copy_rows(o, p->rows + part * n_embd_lm, hp->n_embd_row, y, n_embd_lm, n_rows, n_embd_lm);
 }
 
 static void run(const struct projector *p, const float *features) {

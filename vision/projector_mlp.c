@@ -89,7 +89,7 @@ static void run(const struct projector *p, const float *features) {
         } else if (layers->norm[i].w) {
             o->layer_norm(o, y, x, layers->norm[i].w, layers->norm[i].b, norm_eps, rows, width);
         } else {
-            o->convert_rows(o, y, TENSOR_F32, width, x, width, rows, width);
+            o->copy_rows(o, y, width, x, width, rows, width);
             o->activate(o, y, p->model->hp.family->projector_gelu, rows * width);
         }
         x = y;

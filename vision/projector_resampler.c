@@ -95,7 +95,6 @@ static void attend(const struct projector *p, float *out, const float *q, const 
     struct attn attn = {.n_head = n / HEAD_DIM,
                         .n_head_kv = n / HEAD_DIM,
                         .head_dim = HEAD_DIM,
-                        .kv_type = TENSOR_F32,
                         .scale = 1.0f / sqrtf(HEAD_DIM),
                         .parts = &part,
                         .n_parts = 1};
@@ -113,7 +112,7 @@ static void run(const struct projector *p, const float *features) {
 
     projector_linear(p, keys, &l->linear[KV], features, rows);
     projector_norm(p, values, keys, &l->norm[LN_KV], rows, n);
-    o->convert_rows(o, keys, TENSOR_F32, n, values, n, rows, n);
+    o->copy_rows(o, keys, n, values, n, rows, n);
     add_positions(p, keys, waves, n);
     projector_linear(p, k, &l->linear[ATTN_K], keys, rows);
     projector_linear(p, v, &l->linear[ATTN_V], values, rows);

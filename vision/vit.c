@@ -212,7 +212,7 @@ void vit_embed(struct vit *t, const float *pixels) {
     o->write(o, t->patches, t->host, t->n_tiles * patches_len * sizeof *t->host);
     for (size_t tile = 0; tile < t->n_tiles; tile++) {
         float *x = t->x + tile * t->n_rows * n_embd;
-        o->convert_rows(o, x, TENSOR_F32, n_embd, t->positions, n_embd, t->n_rows, n_embd);
+        o->copy_rows(o, x, n_embd, t->positions, n_embd, t->n_rows, n_embd);
         o->matmul(o, x + hp->has_class * n_embd, m->patch_embd.w, m->patch_embd.bias,
                   t->patches + tile * patches_len, t->n_patches, true);
     }
@@ -256,7 +256,6 @@ static void attention(struct vit *t, size_t i) {
         .n_head = hp->n_head,
         .n_head_kv = hp->n_head,
         .head_dim = head_dim,
-        .kv_type = TENSOR_F32,
         .scale = 1.0f / sqrtf((float)head_dim),
         .parts = is_windowed ? t->windows : t->whole,
         .n_parts = is_windowed ? t->n_windows : t->n_tiles,
@@ -303,7 +302,7 @@ const float *vit_features(struct vit *t) {
     if (!m->hp.has_class)
         return x;
     for (size_t tile = 0; tile < t->n_tiles; tile++)
-        o->convert_rows(o, t->attn + tile * t->n_patches * n_embd, TENSOR_F32, n_embd,
-                        x + (tile * t->n_rows + 1) * n_embd, n_embd, t->n_patches, n_embd);
+        o->copy_rows(o, t->attn + tile * t->n_patches * n_embd, n_embd, x + (tile * t->n_rows + 1) * n_embd,
+                     n_embd, t->n_patches, n_embd);
     return t->attn;
 }

@@ -30,7 +30,7 @@ static bool begin_text(struct run *b, double *setup_ms, struct err *err) {
 
 static bool open_all(struct run *b, struct err *err) {
     const struct config *c = &b->o->config;
-    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32, .load = c->load};
+    struct llm_options options = {.n_ctx = c->n_ctx, .kv_type = c->kv_type, .load = c->load};
     b->ops = cpu_open(&(struct cpu_options){.n_threads = c->n_threads}, err);
     b->llm = b->ops ? llm_open(c->model_path, b->ops, &options, err) : NULL;
     b->seq = b->llm ? llm_seq_create(b->llm, err) : NULL;

@@ -15,7 +15,7 @@ struct single {
     struct llm *llm;
     struct vision *vision;
     struct llm_seq *seq;
-    int32_t *ids; // [n_prompt]
+    int32_t *ids; // [n_depth + n_prompt]
     uint8_t *image_bytes;
     size_t image_size_bytes;
     double *samples; // [n_repeat, N_SERIES], a series each
@@ -44,7 +44,7 @@ static double median(struct single *b, enum series series) {
 
 // The same ids in every run and on every machine (a linear congruential generator with a fixed seed).
 static bool make_ids(struct single *b, struct err *err) {
-    size_t n = b->o->n_prompt;
+    size_t n = b->o->n_depth + b->o->n_prompt;
     b->ids = try_malloc_array(n, sizeof *b->ids, "prompt", err);
     if (!b->ids)
         return false;
@@ -61,14 +61,15 @@ static bool open_all(struct single *b, struct err *err) {
     b->ops = cpu_open(&(struct cpu_options){.n_threads = c->n_threads}, err);
     if (!b->ops)
         return false;
-    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32, .load = c->load};
+    struct llm_options options = {.n_ctx = c->n_ctx, .kv_type = c->kv_type, .load = c->load};
     b->llm = llm_open(c->model_path, b->ops, &options, err);
     if (!b->llm)
         return false;
     size_t need = b->o->n_prompt > b->o->n_generate ? b->o->n_prompt : b->o->n_generate;
-    if (need > llm_n_ctx(b->llm))
-        return err_set(err, ERR_INVALID_VALUE, "-p and -n: %zu tokens do not fit a context of %zu (-c)", need,
-                       llm_n_ctx(b->llm));
+    if (need > llm_n_ctx(b->llm) || b->o->n_depth > llm_n_ctx(b->llm) - need)
+        return err_set(err, ERR_INVALID_VALUE,
+                       "-p and -n: %zu tokens do not fit a context of %zu (-c) behind %zu (-d)", need,
+                       llm_n_ctx(b->llm), b->o->n_depth);
     b->seq = llm_seq_create(b->llm, err);
     if (!b->seq || !make_ids(b, err))
         return false;
@@ -95,14 +96,14 @@ static void close_all(struct single *b) {
     free(b->samples);
 }
 
-// A whole prompt from an empty sequence, in pieces of at most n_rows_max.
-static bool prefill(struct single *b, const struct llm_prompt *p, struct err *err) {
-    size_t n_rows = llm_prompt_n_rows(p);
-    llm_seq_truncate(b->seq, 0);
-    for (size_t first = 0; first < n_rows;) {
+// The rows of a prompt from `first` to `end`, in pieces of at most n_rows_max, behind those before them.
+static bool prefill(struct single *b, const struct llm_prompt *p, size_t first, size_t end, struct err *err) {
+    llm_seq_truncate(b->seq, first);
+    while (first < end) {
         size_t n = llm_prompt_chunk(p, first, llm_n_rows_max(b->llm));
+        n = n < end - first ? n : end - first;
         struct llm_rows part = {.seq = b->seq, .prompt = p, .first = first, .n_rows = n};
-        part.want_logits = first + n == n_rows;
+        part.want_logits = first + n == end;
         if (!llm_forward(b->llm, &part, 1, NULL, NULL, err))
             return false;
         first += n;
@@ -110,9 +111,9 @@ static bool prefill(struct single *b, const struct llm_prompt *p, struct err *er
     return true;
 }
 
-// Token by token from an empty sequence, so that prefill and decode are two figures.
+// Token by token in the place of the prompt, so that prefill and decode are two figures.
 static bool decode(struct single *b, size_t n, struct err *err) {
-    llm_seq_truncate(b->seq, 0);
+    llm_seq_truncate(b->seq, b->o->n_depth);
     for (size_t i = 0; i < n; i++) {
         struct llm_rows part = {
             .seq = b->seq, .id = b->ids[i % b->o->n_prompt], .n_rows = 1, .want_logits = true};
@@ -122,20 +123,27 @@ static bool decode(struct single *b, size_t n, struct err *err) {
     return true;
 }
 
-static bool measure_text(struct single *b, size_t i, struct err *err) {
-    size_t n_prompt = b->o->n_prompt, n_generate = b->o->n_generate;
-    struct llm_prompt *p = llm_prompt_raw(b->llm, b->ids, n_prompt, NULL, 0, err);
-    if (!p)
-        return false;
+static bool measure_text(struct single *b, const struct llm_prompt *p, size_t i, struct err *err) {
+    size_t n_prompt = b->o->n_prompt, n_generate = b->o->n_generate, n_depth = b->o->n_depth;
     double start = clock_ms();
-    bool ok = prefill(b, p, err);
+    bool ok = prefill(b, p, n_depth, n_depth + n_prompt, err);
     double prefilled = clock_ms();
     ok = ok && decode(b, n_generate, err);
     double end = clock_ms();
-    llm_prompt_destroy(p);
     *sample(b, PREFILL, i) = (double)n_prompt * 1000 / (prefilled - start);
     *sample(b, DECODE, i) = (double)n_generate * 1000 / (end - prefilled);
     *sample(b, TTFT, i) = prefilled - start;
+    return ok;
+}
+
+static bool measure_texts(struct single *b, struct err *err) {
+    size_t n_depth = b->o->n_depth;
+    struct llm_prompt *p = llm_prompt_raw(b->llm, b->ids, n_depth + b->o->n_prompt, NULL, 0, err);
+    // Once unmeasured: pages of the model and scratch memory come in.
+    bool ok = p && prefill(b, p, 0, n_depth, err) && measure_text(b, p, 0, err);
+    for (size_t i = 0; ok && i < b->o->n_repeat; i++)
+        ok = measure_text(b, p, i, err);
+    llm_prompt_destroy(p);
     return ok;
 }
 
@@ -188,7 +196,7 @@ static bool measure_picture(struct single *b, size_t i, struct err *err) {
         vision_encode_rows(e, rows);
     vision_encode_destroy(e);
     struct llm_prompt *p = rows ? picture_prompt(b, &for_prompt, rows, err) : NULL;
-    bool ok = p && prefill(b, p, err);
+    bool ok = p && prefill(b, p, 0, llm_prompt_n_rows(p), err);
     double t4 = clock_ms();
     llm_prompt_destroy(p);
     free(rows);
@@ -209,12 +217,7 @@ static double resident_mb(void) {
 }
 
 static bool measure_all(struct single *b, struct err *err) {
-    bool ok = true;
-    // Once unmeasured: pages of the model and scratch memory come in.
-    if (!measure_text(b, 0, err))
-        return false;
-    for (size_t i = 0; ok && i < b->o->n_repeat; i++)
-        ok = measure_text(b, i, err);
+    bool ok = measure_texts(b, err);
     if (!ok || !b->vision)
         return ok;
     ok = measure_picture(b, 0, err);

@@ -38,7 +38,7 @@ static bool open_model(struct work *w, struct err *err) {
     if (!w->ops)
         return false;
     // Nobody chats here: what is wrong with the file's own template must not matter.
-    struct llm_options options = {.n_ctx = c->n_ctx, .kv_f32 = c->kv_f32, .chat_template = "chatml"};
+    struct llm_options options = {.n_ctx = c->n_ctx, .kv_type = c->kv_type, .chat_template = "chatml"};
     w->llm = llm_open(c->model_path, w->ops, &options, err);
     return w->llm != NULL;
 }

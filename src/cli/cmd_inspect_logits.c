@@ -38,7 +38,7 @@ static bool open_models(struct work *w, struct err *err) {
         return false;
     // Where nobody chats, what is wrong with the file's own template must not matter.
     struct llm_options options = {
-        .n_ctx = c->n_ctx, .kv_f32 = c->kv_f32, .chat_template = w->o->text ? c->chat_template : "chatml"};
+        .n_ctx = c->n_ctx, .kv_type = c->kv_type, .chat_template = w->o->text ? c->chat_template : "chatml"};
     w->llm = llm_open(c->model_path, w->ops, &options, err);
     struct vision_options limits;
     if (!cli_vision_options(w->o, &limits, err))

@@ -54,8 +54,9 @@ static const struct option options[] = {
      0, 1 << 24, AT(config.n_ctx), MODELS | CMD_INSPECT_EMBEDDING},
     {"threads", 't', "OCELLUS_THREADS", "N", "compute threads; 0 = one a processor", OPT_SIZE, 0, 1024,
      AT(config.n_threads), MODELS | CMD_INSPECT_IMAGE | CMD_QUANTIZE | CMD_INSPECT_EMBEDDING},
-    {"kv-type", 0, "OCELLUS_KV_TYPE", "f16|f32", "type of the KV cache; default f16, for inspect f32",
-     OPT_CHOICE, 0, 0, AT(kv_type), MODELS | CMD_INSPECT_EMBEDDING},
+    {"kv-type", 0, "OCELLUS_KV_TYPE", "f16|f32|q8_0",
+     "type of the KV cache; default f16, for inspect f32; q8_0 takes half the memory of f16", OPT_CHOICE, 0,
+     0, AT(kv_type), MODELS | CMD_INSPECT_EMBEDDING},
     {"vision-precision", 0, "OCELLUS_VISION_PRECISION", "f32|int8",
      "arithmetic of pictures; default f32; int8 is several times as fast and changes few answers", OPT_CHOICE,
      0, 0, AT(vision_precision), MODELS | CMD_INSPECT_IMAGE},
@@ -180,6 +181,8 @@ static const struct option options[] = {
 
     {"prompt", 'p', NULL, "N", "tokens of the prompt", OPT_SIZE, 1, 1 << 24, AT(n_prompt), CMD_BENCH},
     {"generate", 'n', NULL, "N", "tokens to generate", OPT_SIZE, 1, 1 << 24, AT(n_generate), CMD_BENCH},
+    {"depth", 'd', NULL, "N", "tokens that stand before the prompt and before what is generated", OPT_SIZE, 0,
+     1 << 24, AT(n_depth), CMD_BENCH},
     {"repeat", 'r', NULL, "N", "times each measurement is made; the median counts", OPT_SIZE, 1, 1000,
      AT(n_repeat), CMD_BENCH},
     {"streams", 0, NULL, "N,N,...", "also measure so many answers at the same time", OPT_STRING, 0, 0,
@@ -408,7 +411,12 @@ bool options_parse(struct cli_options *o, const struct command *command, int arg
     if (!o->help && o->n_arguments != command->n_arguments)
         return err_set(err, ERR_INVALID_VALUE, "usage: ocellus %s %s", command->name, command->usage);
     o->sampling.seed = o->seed;
-    o->config.kv_f32 = o->kv_type ? strcmp(o->kv_type, "f32") == 0 : (command->bit & INSPECT) != 0;
+    if (!o->kv_type)
+        o->config.kv_type = command->bit & INSPECT ? LLM_KV_F32 : LLM_KV_F16;
+    else
+        o->config.kv_type = strcmp(o->kv_type, "f32") == 0    ? LLM_KV_F32
+                            : strcmp(o->kv_type, "q8_0") == 0 ? LLM_KV_Q8_0
+                                                              : LLM_KV_F16;
     o->config.vision_int8 = o->vision_precision && strcmp(o->vision_precision, "int8") == 0;
     o->config.allow_origins = (const char *const *)o->allow_origins.items;
     o->config.n_allow_origins = o->allow_origins.n;

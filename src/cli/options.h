@@ -34,7 +34,7 @@ struct cli_options {
     bool json;
 
     // models
-    const char *kv_type;          // "f16", "f32", NULL: the command's default
+    const char *kv_type;          // "f16", "f32", "q8_0", NULL: the command's default
     const char *vision_precision; // "f32", "int8", NULL: f32
 
     // run
@@ -58,7 +58,7 @@ struct cli_options {
     struct cli_list allow_origins, allow_hosts;
 
     // bench
-    size_t n_prompt, n_generate, n_repeat;
+    size_t n_prompt, n_generate, n_depth, n_repeat;
     const char *streams; // "1,2,4,8"
     bool machine;        // only what the machine can do
 

@@ -9,23 +9,14 @@
 
 #include "compute/cpu_vector.h"
 
-enum { ATTN_ROWS = 6 };
-
-static void vector_attn_keys(float *kt, const void *k, enum tensor_type type, size_t stride, size_t n_keys,
-                             size_t head_dim) {
+static void vector_attn_turn(float *kt, const float *k, size_t stride, size_t n_keys, size_t head_dim) {
     for (size_t key = 0; key < n_keys; key += VF_N)
         for (size_t d = 0; d < head_dim; d += VF_N) {
             size_t n = head_dim - d < VF_N ? head_dim - d : VF_N;
             vf v[VF_N];
             for (size_t i = 0; i < VF_N; i++) {
-                size_t at = (key + i) * stride + d;
-                if (key + i >= n_keys)
-                    v[i] = vf_set1(0);
-                else if (type == TENSOR_F16)
-                    v[i] = n < VF_N ? vf_load_f16_part((const uint16_t *)k + at, n)
-                                    : vf_load_f16((const uint16_t *)k + at);
-                else
-                    v[i] = n < VF_N ? vf_load_part((const float *)k + at, n) : vf_load((const float *)k + at);
+                const float *at = k + (key + i) * stride + d;
+                v[i] = key + i >= n_keys ? vf_set1(0) : n < VF_N ? vf_load_part(at, n) : vf_load(at);
             }
             vf_transpose(v);
             for (size_t i = 0; i < n; i++)
@@ -33,17 +24,66 @@ static void vector_attn_keys(float *kt, const void *k, enum tensor_type type, si
         }
 }
 
+// Value d of VF_N keys from `key` on.
+INLINE vf block_keys(const struct attn_block *b, size_t d, size_t key, const enum tensor_type type) {
+    size_t at = d * ATTN_KEYS + key;
+    if (type == TENSOR_F32)
+        return vf_load((const float *)b->x + at);
+    if (type == TENSOR_F16)
+        return vf_load_f16((const uint16_t *)b->x + at);
+    return vf_mul(vf_load_i8((const int8_t *)b->x + at), vf_load(b->scales + d / 32 * ATTN_KEYS + key));
+}
+
+// VF_N values of a key from column `col` on, of n.
+INLINE vf block_values(const struct attn_block *b, size_t key, size_t col, size_t n,
+                       const enum tensor_type type) {
+    size_t at = key * n + col;
+    if (type == TENSOR_F32)
+        return vf_load((const float *)b->x + at);
+    if (type == TENSOR_F16)
+        return vf_load_f16((const uint16_t *)b->x + at);
+    return vf_mul(vf_load_i8((const int8_t *)b->x + at), vf_set1(b->scales[at / 32]));
+}
+
+INLINE void keys_as_f32(float *y, const struct attn_block *k, size_t n_keys, size_t head_dim,
+                        const enum tensor_type type) {
+    for (size_t d = 0; d < head_dim; d++)
+        for (size_t key = 0; key < n_keys; key += VF_N)
+            vf_store(y + d * ATTN_KEYS + key, block_keys(k, d, key, type));
+}
+
+static void vector_attn_keys(float *y, const struct attn_block *k, size_t n_keys, size_t head_dim) {
+    if (k->type == TENSOR_F16)
+        keys_as_f32(y, k, n_keys, head_dim, TENSOR_F16);
+    else
+        keys_as_f32(y, k, n_keys, head_dim, TENSOR_Q8_0);
+}
+
+INLINE void values_as_f32(float *y, const struct attn_block *v, size_t n_keys, size_t n,
+                          const enum tensor_type type) {
+    for (size_t key = 0; key < n_keys; key++)
+        for (size_t col = 0; col < n; col += VF_N)
+            vf_store(y + key * n + col, block_values(v, key, col, n, type));
+}
+
+static void vector_attn_rows(float *y, const struct attn_block *v, size_t n_keys, size_t n) {
+    if (v->type == TENSOR_F16)
+        values_as_f32(y, v, n_keys, n, TENSOR_F16);
+    else
+        values_as_f32(y, v, n_keys, n, TENSOR_Q8_0);
+}
+
 INLINE void scores_tile(const struct attn_scores *a, size_t row, size_t key, const size_t n_rows,
-                        const size_t n_vectors) {
+                        const size_t n_vectors, const enum tensor_type type) {
     vf acc[ATTN_ROWS][ATTN_VECTORS];
     for (size_t r = 0; r < n_rows; r++)
         for (size_t i = 0; i < n_vectors; i++)
             acc[r][i] = vf_set1(0);
-    const float *q = a->q + row * a->head_dim, *k = a->kt + key;
-    for (size_t d = 0; d < a->head_dim; d++, k += ATTN_KEYS) {
+    const float *q = a->q + row * a->head_dim;
+    for (size_t d = 0; d < a->head_dim; d++) {
         vf v[ATTN_VECTORS];
         for (size_t i = 0; i < n_vectors; i++)
-            v[i] = vf_load(k + i * VF_N);
+            v[i] = block_keys(&a->k, d, key + i * VF_N, type);
         for (size_t r = 0; r < n_rows; r++) {
             vf x = vf_set1(q[r * a->head_dim + d]);
             for (size_t i = 0; i < n_vectors; i++)
@@ -55,22 +95,32 @@ INLINE void scores_tile(const struct attn_scores *a, size_t row, size_t key, con
             vf_store(a->s + (row + r) * ATTN_KEYS + key + i * VF_N, acc[r][i]);
 }
 
-INLINE void scores_rows(const struct attn_scores *a, size_t row, const size_t n_rows) {
+INLINE void scores_rows(const struct attn_scores *a, size_t row, const size_t n_rows,
+                        const enum tensor_type type) {
     size_t key = 0;
     for (; key + (ATTN_VECTORS - 1) * VF_N < a->n_keys; key += ATTN_VECTORS * VF_N)
-        scores_tile(a, row, key, n_rows, ATTN_VECTORS);
+        scores_tile(a, row, key, n_rows, ATTN_VECTORS, type);
     for (; key < a->n_keys; key += VF_N)
-        scores_tile(a, row, key, n_rows, 1);
+        scores_tile(a, row, key, n_rows, 1, type);
+}
+
+INLINE void scores_of(const struct attn_scores *a, const enum tensor_type type) {
+    size_t row = 0;
+    for (; row + ATTN_ROWS <= a->n_rows; row += ATTN_ROWS)
+        scores_rows(a, row, ATTN_ROWS, type);
+    for (; row + 2 <= a->n_rows; row += 2)
+        scores_rows(a, row, 2, type);
+    if (row < a->n_rows)
+        scores_rows(a, row, 1, type);
 }
 
 static void vector_attn_scores(const struct attn_scores *a) {
-    size_t row = 0;
-    for (; row + ATTN_ROWS <= a->n_rows; row += ATTN_ROWS)
-        scores_rows(a, row, ATTN_ROWS);
-    for (; row + 2 <= a->n_rows; row += 2)
-        scores_rows(a, row, 2);
-    if (row < a->n_rows)
-        scores_rows(a, row, 1);
+    if (a->k.type == TENSOR_F32)
+        scores_of(a, TENSOR_F32);
+    else if (a->k.type == TENSOR_F16)
+        scores_of(a, TENSOR_F16);
+    else
+        scores_of(a, TENSOR_Q8_0);
 }
 
 // 1 / (1 + e^-2u) is (1 + tanh u) / 2.
@@ -140,17 +190,17 @@ static void vector_attn_softmax(const struct attn_softmax *a) {
 }
 
 INLINE void values_tile(const struct attn_values *a, size_t row, size_t col, const size_t n_rows,
-                        const size_t n_vectors) {
+                        const size_t n_vectors, const enum tensor_type type) {
     vf acc[ATTN_ROWS][ATTN_VECTORS];
     for (size_t r = 0; r < n_rows; r++)
         for (size_t i = 0; i < n_vectors; i++)
             acc[r][i] =
                 vf_mul(vf_load(a->acc + (row + r) * a->n + col + i * VF_N), vf_set1(a->decay[row + r]));
-    const float *p = a->p + row * ATTN_KEYS, *at = a->v + col;
-    for (size_t key = 0; key < a->n_keys; key++, at += a->n) {
+    const float *p = a->p + row * ATTN_KEYS;
+    for (size_t key = 0; key < a->n_keys; key++) {
         vf v[ATTN_VECTORS];
         for (size_t i = 0; i < n_vectors; i++)
-            v[i] = vf_load(at + i * VF_N);
+            v[i] = block_values(&a->v, key, col + i * VF_N, a->n, type);
         for (size_t r = 0; r < n_rows; r++) {
             vf x = vf_set1(p[r * ATTN_KEYS + key]);
             for (size_t i = 0; i < n_vectors; i++)
@@ -163,36 +213,48 @@ INLINE void values_tile(const struct attn_values *a, size_t row, size_t col, con
 }
 
 // Never a single vector behind a full tile, which would leave the multipliers waiting: 5 are 3 and 2.
-INLINE void values_rows(const struct attn_values *a, size_t row, const size_t n_rows) {
+INLINE void values_rows(const struct attn_values *a, size_t row, const size_t n_rows,
+                        const enum tensor_type type) {
     size_t col = 0, left = (a->n + VF_N - 1) / VF_N;
     for (; left > ATTN_VECTORS + 1 || left == ATTN_VECTORS; left -= ATTN_VECTORS, col += ATTN_VECTORS * VF_N)
-        values_tile(a, row, col, n_rows, ATTN_VECTORS);
+        values_tile(a, row, col, n_rows, ATTN_VECTORS, type);
     if (left > 2 && ATTN_VECTORS > 2) {
-        values_tile(a, row, col, n_rows, 3);
+        values_tile(a, row, col, n_rows, 3, type);
         left -= 3;
         col += 3 * VF_N;
     }
     if (left >= 2) {
-        values_tile(a, row, col, n_rows, 2);
+        values_tile(a, row, col, n_rows, 2, type);
         left -= 2;
         col += 2 * VF_N;
     }
     if (left)
-        values_tile(a, row, col, n_rows, 1);
+        values_tile(a, row, col, n_rows, 1, type);
+}
+
+INLINE void values_of(const struct attn_values *a, const enum tensor_type type) {
+    size_t row = 0;
+    for (; row + ATTN_ROWS <= a->n_rows; row += ATTN_ROWS)
+        values_rows(a, row, ATTN_ROWS, type);
+    for (; row + 2 <= a->n_rows; row += 2)
+        values_rows(a, row, 2, type);
+    if (row < a->n_rows)
+        values_rows(a, row, 1, type);
 }
 
 static void vector_attn_values(const struct attn_values *a) {
-    size_t row = 0;
-    for (; row + ATTN_ROWS <= a->n_rows; row += ATTN_ROWS)
-        values_rows(a, row, ATTN_ROWS);
-    for (; row + 2 <= a->n_rows; row += 2)
-        values_rows(a, row, 2);
-    if (row < a->n_rows)
-        values_rows(a, row, 1);
+    if (a->v.type == TENSOR_F32)
+        values_of(a, TENSOR_F32);
+    else if (a->v.type == TENSOR_F16)
+        values_of(a, TENSOR_F16);
+    else
+        values_of(a, TENSOR_Q8_0);
 }
 
 static void attn_kernels(struct cpu_kernels *k) {
+    k->attn_turn = vector_attn_turn;
     k->attn_keys = vector_attn_keys;
+    k->attn_rows = vector_attn_rows;
     k->attn_scores = vector_attn_scores;
     k->attn_softmax = vector_attn_softmax;
     k->attn_values = vector_attn_values;

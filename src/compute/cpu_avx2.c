@@ -48,6 +48,9 @@ PRIMITIVE vf vf_load_bf16(const uint16_t *p) {
 PRIMITIVE vf vf_load_bf16_part(const uint16_t *p, size_t n) {
     return bf16_widen(load_u16_part(p, n));
 }
+PRIMITIVE vf vf_load_i8(const int8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
 PRIMITIVE void vf_store_f16(uint16_t *p, vf v) {
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }

@@ -42,6 +42,9 @@ PRIMITIVE vf vf_load_bf16(const uint16_t *p) {
 PRIMITIVE vf vf_load_bf16_part(const uint16_t *p, size_t n) {
     return bf16_widen(_mm256_maskz_loadu_epi16(part_mask(n), p));
 }
+PRIMITIVE vf vf_load_i8(const int8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
 PRIMITIVE void vf_store_f16(uint16_t *p, vf v) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }

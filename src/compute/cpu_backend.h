@@ -27,6 +27,7 @@ struct cpu {
     struct cpu_scratch activations;     // of one matmul, quantised
     struct cpu_scratch rope;            // see rope_table
     struct cpu_scratch experts;         // rows of one expert
+    struct cpu_scratch attn;            // see struct attn_job
     size_t rope_rows, rope_pairs;       // what `rope` holds
     float rope_magnitude;
     const uint8_t *rope_axes;
@@ -75,6 +76,16 @@ void cpu_conv_rows(struct ops *o, float *y, const float *x, const float *w, cons
 
 // cpu_attention.c
 void cpu_attention(struct ops *o, const struct attn *a);
+
+// cpu_kv.c
+struct kv_layout { // of a page: where in a kv head's bytes what lies
+    size_t head_bytes;
+    size_t v, k_scales, v_scales; // keys are at 0
+};
+struct kv_layout kv_layout_of(const struct kv_shape *shape);
+size_t cpu_kv_page_bytes(struct ops *o, const struct kv_shape *shape);
+void cpu_kv_write(struct ops *o, const struct kv_shape *shape, void *pages, size_t page_stride, size_t first,
+                  const float *k, const float *v, size_t n_rows);
 
 // cpu_blas.c
 // Loads OpenBLAS with the kernels named (NULL = its own choice) and one thread; NULL when the machine has

@@ -14,10 +14,15 @@
 #include <stdint.h>
 
 enum {
-    ATTN_KEYS = 64,     // keys that attention takes at a time
-    ATTN_ROWS_MAX = 24, // queries of one call
-    ATTN_PAD = 16,      // its rows of values are filled up to a multiple of this many
+    ATTN_KEYS = KV_PAGE, // keys that attention takes at a time
+    ATTN_ROWS = 6,       // queries of a tile
+    ATTN_ROWS_MAX = 24,  // queries of one call
+    ATTN_PAD = 16,       // its rows of values are filled up to a multiple of this many
 };
+
+static inline size_t attn_pad(size_t head_dim) {
+    return (head_dim + ATTN_PAD - 1) / ATTN_PAD * ATTN_PAD;
+}
 
 // y[n_rows, n_out] = x[n_rows, n_in] w[n_out, n_in]^T + bias[n_out], or added to y.
 struct dot {
@@ -30,10 +35,19 @@ struct dot {
     bool add;
 };
 
-// s[n_rows, ATTN_KEYS] = q[n_rows, head_dim] kt[head_dim, ATTN_KEYS], at least the first n_keys of each row
+// The keys or values of a block, as a page of the KV cache holds them: f32, f16, or (TENSOR_Q8_0) bytes, of which
+// each 32 values of a key share a factor.
+struct attn_block {
+    enum tensor_type type;
+    const void *x;       // keys [head_dim, ATTN_KEYS], values [n_keys, n]
+    const float *scales; // of bytes: of keys [head_dim / 32, ATTN_KEYS], of values [n_keys, n / 32]
+};
+
+// s[n_rows, ATTN_KEYS] = q[n_rows, head_dim] k[head_dim, ATTN_KEYS], at least the first n_keys of each row
 struct attn_scores {
     float *s;
-    const float *q, *kt;
+    const float *q;
+    struct attn_block k;
     size_t n_rows, n_keys, head_dim;
 };
 
@@ -55,7 +69,7 @@ struct attn_values {
     float *acc;
     const float *decay;
     const float *p; // rows ATTN_KEYS floats apart
-    const float *v;
+    struct attn_block v;
     size_t n_rows, n_keys;
     size_t n; // a multiple of ATTN_PAD
 };
@@ -79,10 +93,12 @@ struct cpu_kernels {
     void (*activate_mul)(float *y, const float *gate, const float *up, enum act act,
                          size_t n); // y may be either
 
-    // kt[head_dim, ATTN_KEYS] from k[n_keys, head_dim] of type f32 or f16, rows `stride` elements apart; what is
-    // past n_keys up to a whole vector becomes 0, the rest is left.
-    void (*attn_keys)(float *kt, const void *k, enum tensor_type type, size_t stride, size_t n_keys,
-                      size_t head_dim);
+    // kt[head_dim, ATTN_KEYS] from k[n_keys, head_dim], rows `stride` floats apart; what is past n_keys up to a
+    // whole vector becomes 0, the rest is left.
+    void (*attn_turn)(float *kt, const float *k, size_t stride, size_t n_keys, size_t head_dim);
+    // A block of n_keys as f32: y[head_dim, ATTN_KEYS] of keys, y[n_keys, n] of values.
+    void (*attn_keys)(float *y, const struct attn_block *k, size_t n_keys, size_t head_dim);
+    void (*attn_rows)(float *y, const struct attn_block *v, size_t n_keys, size_t n);
     void (*attn_scores)(const struct attn_scores *a);
     void (*attn_softmax)(const struct attn_softmax *a);
     void (*attn_values)(const struct attn_values *a);

@@ -96,10 +96,8 @@ struct rows_job {
     const float *x, *w, *b;
     float eps;
     size_t n_rows, n, rows_per_chunk;
-    size_t group; // mean_rows
-    void *dst;    // convert_rows
-    enum tensor_type dst_type;
-    size_t dst_stride, src_stride;
+    size_t group;              // mean_rows
+    size_t y_stride, x_stride; // copy_rows
 };
 
 static size_t rows_per_chunk(size_t n) {
@@ -166,29 +164,21 @@ static void cpu_layer_norm_heads(struct ops *o, float *x, const float *w, const 
     cpu_run(c, n_rows, n_rows * n_head * head_dim, layer_norm_heads_row, &j);
 }
 
-static void convert_chunk(void *ctx, size_t chunk, size_t thread) {
+static void copy_chunk(void *ctx, size_t chunk, size_t thread) {
     (void)thread;
     const struct rows_job *j = ctx;
     size_t end = size_min((chunk + 1) * j->rows_per_chunk, j->n_rows);
-    for (size_t r = chunk * j->rows_per_chunk; r < end; r++) {
-        const float *src = j->x + r * j->src_stride;
-        if (j->dst_type == TENSOR_F16)
-            j->k->f32_to_f16((uint16_t *)j->dst + r * j->dst_stride, src, j->n);
-        else
-            memcpy((float *)j->dst + r * j->dst_stride, src, j->n * sizeof(float));
-    }
+    for (size_t r = chunk * j->rows_per_chunk; r < end; r++)
+        memcpy(j->y + r * j->y_stride, j->x + r * j->x_stride, j->n * sizeof(float));
 }
 
-static void cpu_convert_rows(struct ops *o, void *dst, enum tensor_type dst_type, size_t dst_stride,
-                             const float *src, size_t src_stride, size_t n_rows, size_t n) {
-    assert(dst_type == TENSOR_F16 || dst_type == TENSOR_F32);
-    struct cpu *c = cpu_of(o);
-    struct rows_job j = {.k = &c->k, .x = src, .n_rows = n_rows, .n = n, .rows_per_chunk = rows_per_chunk(n)};
-    j.dst = dst;
-    j.dst_type = dst_type;
-    j.dst_stride = dst_stride;
-    j.src_stride = src_stride;
-    cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n, convert_chunk, &j);
+static void cpu_copy_rows(struct ops *o, float *dst, size_t dst_stride, const float *src, size_t src_stride,
+                          size_t n_rows, size_t n) {
+    struct rows_job j = {
+        .y = dst, .x = src, .y_stride = dst_stride, .x_stride = src_stride, .n_rows = n_rows};
+    j.n = n;
+    j.rows_per_chunk = rows_per_chunk(n);
+    cpu_run(cpu_of(o), n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n, copy_chunk, &j);
 }
 
 // Element-wise operations over n values.
@@ -390,6 +380,7 @@ static void cpu_close(struct ops *o) {
     free(c->activations.data);
     free(c->rope.data);
     free(c->experts.data);
+    free(c->attn.data);
     panels_give(c->arena);
     pool_destroy(c->pool);
     blas_close(c->blas);
@@ -457,7 +448,9 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
         .layer_norm = cpu_layer_norm,
         .layer_norm_heads = cpu_layer_norm_heads,
         .rope = cpu_rope,
-        .convert_rows = cpu_convert_rows,
+        .copy_rows = cpu_copy_rows,
+        .kv_page_bytes = cpu_kv_page_bytes,
+        .kv_write = cpu_kv_write,
         .attention = cpu_attention,
         .route = cpu_route,
         .matmul_experts = cpu_matmul_experts,

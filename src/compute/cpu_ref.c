@@ -61,14 +61,30 @@ static void ref_activate_mul(float *y, const float *gate, const float *up, enum 
         y[i] = ref_act(gate[i], act) * up[i];
 }
 
-static void ref_attn_keys(float *kt, const void *k, enum tensor_type type, size_t stride, size_t n_keys,
-                          size_t head_dim) {
+static void ref_attn_turn(float *kt, const float *k, size_t stride, size_t n_keys, size_t head_dim) {
     for (size_t key = 0; key < n_keys; key++)
-        for (size_t d = 0; d < head_dim; d++) {
-            size_t at = key * stride + d;
-            kt[d * ATTN_KEYS + key] =
-                type == TENSOR_F16 ? f16_to_f32(((const uint16_t *)k)[at]) : ((const float *)k)[at];
-        }
+        for (size_t d = 0; d < head_dim; d++)
+            kt[d * ATTN_KEYS + key] = k[key * stride + d];
+}
+
+// Element `at` of a block; `scale` is that of its factor.
+static float block_at(const struct attn_block *b, size_t at, size_t scale) {
+    if (b->type == TENSOR_F32)
+        return ((const float *)b->x)[at];
+    if (b->type == TENSOR_F16)
+        return f16_to_f32(((const uint16_t *)b->x)[at]);
+    return (float)((const int8_t *)b->x)[at] * b->scales[scale];
+}
+
+static void ref_attn_keys(float *y, const struct attn_block *k, size_t n_keys, size_t head_dim) {
+    for (size_t d = 0; d < head_dim; d++)
+        for (size_t key = 0; key < n_keys; key++)
+            y[d * ATTN_KEYS + key] = block_at(k, d * ATTN_KEYS + key, d / 32 * ATTN_KEYS + key);
+}
+
+static void ref_attn_rows(float *y, const struct attn_block *v, size_t n_keys, size_t n) {
+    for (size_t i = 0; i < n_keys * n; i++)
+        y[i] = block_at(v, i, i / 32);
 }
 
 static void ref_attn_scores(const struct attn_scores *a) {
@@ -76,7 +92,8 @@ static void ref_attn_scores(const struct attn_scores *a) {
         for (size_t key = 0; key < a->n_keys; key++) {
             double sum = 0;
             for (size_t d = 0; d < a->head_dim; d++)
-                sum += (double)a->q[r * a->head_dim + d] * a->kt[d * ATTN_KEYS + key];
+                sum += (double)a->q[r * a->head_dim + d] *
+                       block_at(&a->k, d * ATTN_KEYS + key, d / 32 * ATTN_KEYS + key);
             a->s[r * ATTN_KEYS + key] = (float)sum;
         }
 }
@@ -106,7 +123,8 @@ static void ref_attn_values(const struct attn_values *a) {
         for (size_t i = 0; i < a->n; i++) {
             double sum = (double)a->acc[r * a->n + i] * a->decay[r];
             for (size_t key = 0; key < a->n_keys; key++)
-                sum += (double)a->p[r * ATTN_KEYS + key] * a->v[key * a->n + i];
+                sum += (double)a->p[r * ATTN_KEYS + key] *
+                       block_at(&a->v, key * a->n + i, (key * a->n + i) / 32);
             a->acc[r * a->n + i] = (float)sum;
         }
 }
@@ -187,7 +205,9 @@ void cpu_kernels_ref(struct cpu_kernels *k) {
         .layer_norm = ref_layer_norm,
         .activate = ref_activate,
         .activate_mul = ref_activate_mul,
+        .attn_turn = ref_attn_turn,
         .attn_keys = ref_attn_keys,
+        .attn_rows = ref_attn_rows,
         .attn_scores = ref_attn_scores,
         .attn_softmax = ref_attn_softmax,
         .attn_values = ref_attn_values,

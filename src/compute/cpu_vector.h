@@ -3,6 +3,7 @@
 //   vf_load vf_store vf_set1       unaligned
 //   vf_load_part vf_store_part     the first n < VF_N values; the others read as 0 and are not written
 //   vf_load_f16 vf_load_bf16       as f32, and the same _part
+//   vf_load_i8                     bytes with sign, as f32
 //   vf_store_f16                   rounded to nearest even
 //   vf_add vf_sub vf_mul vf_div vf_min vf_max vf_fma (a b + c) vf_round
 //   vf_zero_below(v, x, limit)     v where not x < limit, else 0

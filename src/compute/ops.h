@@ -38,10 +38,11 @@ enum act {
 
 // One run of queries that share keys and values: a sequence of the language model, or a whole image.
 struct attn_part {
-    const float *q;    // [n_rows, n_head, head_dim] f32, rows q_stride floats apart
-    float *out;        // [n_rows, n_head, head_dim] f32, rows out_stride floats apart
-    const void *k, *v; // [n_keys, n_head_kv, head_dim] of kv_type, rows kv_stride elements apart
-    size_t q_stride, out_stride, kv_stride;
+    const float *q;     // [n_rows, n_head, head_dim] f32, rows q_stride floats apart
+    float *out;         // [n_rows, n_head, head_dim] f32, rows out_stride floats apart
+    const float *k, *v; // [n_keys, n_head_kv, head_dim] f32, rows kv_stride floats apart, or NULL:
+    const void *pages;  // keys and values in pages of kv_type, page_stride bytes apart
+    size_t q_stride, out_stride, kv_stride, page_stride;
     size_t n_rows;
     size_t n_keys; // causal: keys before the first row + n_rows
     bool causal;   // row i sees keys 0 .. n_keys - n_rows + i, else all keys
@@ -50,12 +51,22 @@ struct attn_part {
 
 struct attn {
     size_t n_head, n_head_kv, head_dim; // n_head is a multiple of n_head_kv
-    enum tensor_type kv_type;           // TENSOR_F32 or TENSOR_F16
+    enum tensor_type kv_type;           // of pages
     float scale;                        // applied to q . k before the softmax
     const struct attn_part *parts;      // host memory
     size_t n_parts;
     float soft_cap; // 0 = off: scores s become soft_cap tanh(s / soft_cap)
     size_t window;  // 0 = off: of the keys up to its own a row sees the last `window` ones
+    size_t n_ctx;   // the most keys that a part will ever have: memory to split the keys of one row between
+                    // threads is taken for these at once; 0 = no row is split
+};
+
+// Keys and values of KV_PAGE positions of one layer, in a layout of the backend's own.
+enum { KV_PAGE = 64 };
+
+struct kv_shape {
+    enum tensor_type type; // TENSOR_F32, TENSOR_F16, or TENSOR_Q8_0: head_dim is a multiple of 32 then
+    size_t n_head_kv, head_dim;
 };
 
 // How the heads of queries and keys are rotated.
@@ -135,9 +146,16 @@ struct ops {
     void (*rope)(struct ops *o, float *x, size_t stride, const int32_t *positions, const struct rope *rope,
                  size_t n_rows, size_t n_head, size_t head_dim);
 
-    // dst rows of dst_type = src rows [n_rows, n] f32 (how keys and values enter the cache); strides in elements.
-    void (*convert_rows)(struct ops *o, void *dst, enum tensor_type dst_type, size_t dst_stride,
-                         const float *src, size_t src_stride, size_t n_rows, size_t n);
+    // dst rows = src rows [n_rows, n]; strides in floats.
+    void (*copy_rows)(struct ops *o, float *dst, size_t dst_stride, const float *src, size_t src_stride,
+                      size_t n_rows, size_t n);
+
+    // Bytes of a page, a multiple of 64. It lies at such an address.
+    size_t (*kv_page_bytes)(struct ops *o, const struct kv_shape *shape);
+    // Stores k, v [n_rows, n_head_kv, head_dim] f32 as positions `first` and following of pages that lie
+    // page_stride bytes apart: position p is in page p / KV_PAGE.
+    void (*kv_write)(struct ops *o, const struct kv_shape *shape, void *pages, size_t page_stride,
+                     size_t first, const float *k, const float *v, size_t n_rows);
 
     // out = softmax(scale q k^T, masked) v for each part; head h uses kv head h / (n_head / n_head_kv).
     void (*attention)(struct ops *o, const struct attn *a);

@@ -2,6 +2,7 @@
 #include "kernel_check.h"
 
 #include "base/threads.h"
+#include "compute/quantise.h"
 
 #include <stdint.h>
 
@@ -30,128 +31,198 @@ static void naive_attention(double *out, const float *q, const float *k, const f
 
 struct attn_case {
     size_t n_rows, n_keys, n_head, n_head_kv, head_dim;
-    enum tensor_type kv_type;
     bool causal;
     float scale, soft_cap;
     size_t window;
 };
 
-static struct attn attn_of(const struct attn_case *c, const struct attn_part *part) {
-    return (struct attn){c->n_head, c->n_head_kv, c->head_dim, c->kv_type, c->scale, part,
-                         1,         c->soft_cap,  c->window};
+enum { KV_ROWS = -1 }; // keys and values as rows of floats; else the type of pages
+
+// Pages of keys and values [n_keys, n_head_kv, head_dim], written in one go; k and v become what pages can hold.
+static void *make_pages(struct ops *o, const struct kv_shape *shape, float *k, float *v, size_t n_keys,
+                        size_t *page_stride) {
+    struct err err = {0};
+    size_t n = shape->n_head_kv * shape->head_dim * n_keys;
+    *page_stride = o->kv_page_bytes(o, shape);
+    CHECK(*page_stride % 64 == 0);
+    void *pages = o->alloc(o, *page_stride * ((n_keys + KV_PAGE - 1) / KV_PAGE), &err);
+    o->kv_write(o, shape, pages, *page_stride, 0, k, v, n_keys);
+    void *stored = malloc(n * sizeof *k);
+    for (float *x = k;; x = v) { // in blocks of 32 values of a position for q8_0
+        quantise_find(shape->type)(stored, x, n);
+        quant_traits(shape->type)->dequantise(x, stored, n);
+        if (x == v)
+            break;
+    }
+    free(stored);
+    return pages;
 }
 
-static void test_attention_case(struct ops *one, struct ops *three, const struct attn_case *c) {
-    size_t row = c->n_head * c->head_dim, kv_row = c->n_head_kv * c->head_dim, n_out = c->n_rows * row;
-    float *q = random_floats(n_out), *k = random_floats(c->n_keys * kv_row),
-          *v = random_floats(c->n_keys * kv_row);
-    uint16_t *k16 = malloc(c->n_keys * kv_row * 2), *v16 = malloc(c->n_keys * kv_row * 2);
-    float *whole = random_floats(n_out), *rows = random_floats(n_out), *want = random_floats(n_out);
-    struct attn_part part = {.q = q,
-                             .out = whole,
-                             .k = k,
-                             .v = v,
-                             .q_stride = row,
-                             .out_stride = row,
-                             .kv_stride = kv_row,
-                             .n_rows = c->n_rows,
-                             .n_keys = c->n_keys,
-                             .causal = c->causal};
-    if (c->kv_type == TENSOR_F16) {
-        one->convert_rows(one, k16, TENSOR_F16, kv_row, k, kv_row, c->n_keys, kv_row);
-        one->convert_rows(one, v16, TENSOR_F16, kv_row, v, kv_row, c->n_keys, kv_row);
-        for (size_t i = 0; i < c->n_keys * kv_row; i++) {
-            k[i] = f16_to_f32(k16[i]);
-            v[i] = f16_to_f32(v16[i]);
-        }
-        part.k = k16;
-        part.v = v16;
+// The same positions one by one and in pieces.
+static void check_written(struct ops *o, const struct kv_shape *shape, const float *k, const float *v,
+                          size_t n_keys, const void *pages, size_t page_stride) {
+    struct err err = {0};
+    size_t n = shape->n_head_kv * shape->head_dim,
+           size_bytes = page_stride * ((n_keys + KV_PAGE - 1) / KV_PAGE);
+    void *again = o->alloc(o, size_bytes, &err);
+    for (size_t first = 0, piece = 1; first < n_keys; first += piece, piece = piece % 70 + 23) {
+        piece = piece < n_keys - first ? piece : n_keys - first;
+        o->kv_write(o, shape, again, page_stride, first, k + first * n, v + first * n, piece);
     }
-    struct attn a = attn_of(c, &part);
-    three->attention(three, &a);
+    CHECK(memcmp(pages, again, size_bytes) == 0);
+    o->release(o, again);
+}
+
+static void naive_rows(float *want, const struct attn_case *c, const float *q, const float *k,
+                       const float *v) {
+    size_t row = c->n_head * c->head_dim, kv_row = c->n_head_kv * c->head_dim;
     for (size_t r = 0; r < c->n_rows; r++) {
-        // The row alone, and in double.
         size_t n_keys = c->causal ? c->n_keys - c->n_rows + r + 1 : c->n_keys;
-        struct attn_part alone = part;
-        alone.q += r * row;
-        alone.out = rows + r * row;
-        alone.n_rows = 1;
-        alone.n_keys = n_keys;
-        a = attn_of(c, &alone);
-        one->attention(one, &a);
+        size_t first = c->window && n_keys > c->window ? n_keys - c->window : 0;
         for (size_t h = 0; h < c->n_head; h++) {
-            size_t kv = h / (c->n_head / c->n_head_kv) * c->head_dim;
+            size_t kv = h / (c->n_head / c->n_head_kv) * c->head_dim + first * kv_row;
             double out[256];
-            size_t first = c->window && n_keys > c->window ? n_keys - c->window : 0;
-            naive_attention(out, q + r * row + h * c->head_dim, k + kv + first * kv_row,
-                            v + kv + first * kv_row, kv_row, n_keys - first, c->head_dim, c->scale,
-                            c->soft_cap);
+            naive_attention(out, q + r * row + h * c->head_dim, k + kv, v + kv, kv_row, n_keys - first,
+                            c->head_dim, c->scale, c->soft_cap);
             for (size_t d = 0; d < c->head_dim; d++)
                 want[r * row + h * c->head_dim + d] = (float)out[d];
         }
     }
+}
+
+// Each row alone, whose keys several threads share where o has them.
+static bool same_alone(struct ops *o, const struct attn *a, const struct attn_part *part, size_t n_ctx) {
+    size_t row = a->n_head * a->head_dim;
+    float *out = random_floats(row);
+    bool same = true;
+    for (size_t r = 0; r < part->n_rows; r++) {
+        struct attn_part alone = *part;
+        alone.q += r * row;
+        alone.out = out;
+        alone.n_rows = 1;
+        alone.n_keys -= part->causal ? part->n_rows - 1 - r : 0;
+        struct attn b = *a;
+        b.parts = &alone;
+        b.n_ctx = n_ctx;
+        o->attention(o, &b);
+        same = same && memcmp(out, part->out + r * row, row * sizeof *out) == 0;
+    }
+    free(out);
+    return same;
+}
+
+static void test_attention_case(struct ops *one, struct ops *three, const struct attn_case *c, int type) {
+    size_t row = c->n_head * c->head_dim, kv_row = c->n_head_kv * c->head_dim, n_out = c->n_rows * row;
+    const struct kv_shape shape = {(enum tensor_type)type, c->n_head_kv, c->head_dim};
+    float *q = random_floats(n_out), *k = random_floats(c->n_keys * kv_row),
+          *v = random_floats(c->n_keys * kv_row);
+    float *whole = random_floats(n_out), *want = random_floats(n_out);
+    struct attn_part part = {.q = q,
+                             .out = whole,
+                             .q_stride = row,
+                             .out_stride = row,
+                             .n_rows = c->n_rows,
+                             .n_keys = c->n_keys,
+                             .causal = c->causal};
+    if (type == KV_ROWS) {
+        part.k = k;
+        part.v = v;
+        part.kv_stride = kv_row;
+    } else {
+        part.pages = make_pages(three, &shape, k, v, c->n_keys, &part.page_stride);
+        check_written(one, &shape, k, v, c->n_keys, part.pages, part.page_stride);
+    }
+    struct attn a = {.n_head = c->n_head,
+                     .n_head_kv = c->n_head_kv,
+                     .head_dim = c->head_dim,
+                     .kv_type = shape.type,
+                     .scale = c->scale,
+                     .parts = &part,
+                     .n_parts = 1,
+                     .soft_cap = c->soft_cap,
+                     .window = c->window};
+    three->attention(three, &a);
+    naive_rows(want, c, q, k, v);
     double nmse = check_nmse(whole, want, n_out);
     // Scores in the hundreds: f32 rounds them by 1e-5; a cap of 30: by 2e-6.
     double limit = c->scale > 1 ? 1e-8 : c->soft_cap > 0 ? 1e-11 : 1e-12;
-    if (!(nmse < limit) || memcmp(whole, rows, n_out * sizeof *rows) != 0) {
-        printf("%s: attention of %zu rows, %zu keys, %zu/%zu heads of %zu, causal %d: nmse %g\n", one->name,
-               c->n_rows, c->n_keys, c->n_head, c->n_head_kv, c->head_dim, c->causal, nmse);
+    if (!(nmse < limit) || !same_alone(one, &a, &part, 0) || !same_alone(three, &a, &part, c->n_keys)) {
+        printf("%s: attention of %zu rows, %zu keys, %zu/%zu heads of %zu, type %d: nmse %g\n", one->name,
+               c->n_rows, c->n_keys, c->n_head, c->n_head_kv, c->head_dim, type, nmse);
         check_failed++;
     }
+    one->release(one, (void *)part.pages);
     free(q);
     free(k);
     free(v);
-    free(k16);
-    free(v16);
     free(whole);
-    free(rows);
     free(want);
 }
 
 static void test_attention(struct ops *one, struct ops *three) {
     static const struct attn_case cases[] = {
-        {1, 1, 4, 2, 32, TENSOR_F32, true, 0.2f, 0, 0},
-        {1, 65, 4, 1, 64, TENSOR_F16, true, 0.2f, 0, 0},
-        {7, 7, 6, 2, 72, TENSOR_F16, true, 0.1f, 0, 0},
-        {70, 135, 4, 2, 64, TENSOR_F32, true, 0.1f, 0, 0},
-        {65, 65, 2, 2, 72, TENSOR_F32, false, 0.1f, 0, 0},
-        {33, 130, 2, 2, 20, TENSOR_F16, false, 0.3f, 0, 0},
-        {5, 64, 3, 3, 37, TENSOR_F32, false, 0.2f, 0, 0},
-        {4, 100, 2, 1, 32, TENSOR_F32, true, 30, 0, 0},
-        {9, 70, 4, 2, 32, TENSOR_F32, true, 1, 5, 0},
-        {150, 200, 4, 2, 32, TENSOR_F32, true, 0.2f, 0, 1},
-        {150, 200, 4, 2, 32, TENSOR_F16, true, 0.2f, 0, 67},
-        {1, 300, 2, 2, 32, TENSOR_F16, true, 0.5f, 2, 70},
+        {1, 1, 4, 2, 32, true, 0.2f, 0, 0},
+        {1, 65, 4, 1, 64, true, 0.2f, 0, 0},
+        {7, 7, 6, 2, 72, true, 0.1f, 0, 0},
+        {70, 135, 4, 2, 64, true, 0.1f, 0, 0},
+        {65, 65, 2, 2, 72, false, 0.1f, 0, 0},
+        {33, 130, 2, 2, 20, false, 0.3f, 0, 0},
+        {5, 64, 3, 3, 37, false, 0.2f, 0, 0},
+        {4, 100, 2, 1, 32, true, 30, 0, 0},
+        {9, 70, 4, 2, 32, true, 1, 5, 0},
+        {150, 200, 4, 2, 32, true, 0.2f, 0, 1},
+        {150, 200, 4, 2, 32, true, 0.2f, 0, 67},
+        {1, 300, 2, 2, 32, true, 0.5f, 2, 70},
         // More queries than a chunk has, and the head sizes of models.
-        {250, 250, 2, 2, 72, TENSOR_F32, false, 0.12f, 0, 0},
-        {131, 300, 8, 2, 64, TENSOR_F16, true, 0.125f, 0, 0},
-        {23, 129, 2, 1, 80, TENSOR_F32, false, 0.1f, 0, 0},
-        {26, 81, 3, 1, 96, TENSOR_F16, true, 0.1f, 30, 0},
-        {50, 90, 5, 1, 128, TENSOR_F16, true, 0.09f, 0, 33},
-        {29, 67, 2, 1, 256, TENSOR_F16, true, 0.06f, 0, 0},
-        {13, 20, 1, 1, 8, TENSOR_F32, true, 0.3f, 0, 0},
+        {250, 250, 2, 2, 72, false, 0.12f, 0, 0},
+        {131, 300, 8, 2, 64, true, 0.125f, 0, 0},
+        {23, 129, 2, 1, 80, false, 0.1f, 0, 0},
+        {26, 81, 3, 1, 96, true, 0.1f, 30, 0},
+        {50, 90, 5, 1, 128, true, 0.09f, 0, 33},
+        {29, 67, 2, 1, 256, true, 0.06f, 0, 0},
+        {13, 20, 1, 1, 8, true, 0.3f, 0, 0},
+        // More keys than a segment has.
+        {3, 1300, 8, 1, 64, true, 0.125f, 0, 0},
+        {60, 1030, 4, 2, 32, true, 0.2f, 0, 500},
+        {2, 520, 2, 2, 128, false, 0.1f, 0, 0},
     };
+    static const int types[] = {KV_ROWS, TENSOR_F32, TENSOR_F16, TENSOR_Q8_0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        test_attention_case(one, three, &cases[i]);
+        for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+            if (types[t] != TENSOR_Q8_0 || cases[i].head_dim % 32 == 0)
+                test_attention_case(one, three, &cases[i], types[t]);
 }
 
-// Two sequences in one call: each as if it were alone.
+// Sequences in one call: each as if it were alone. Those of one row are long enough to be split.
 static void test_attention_parts(struct ops *o) {
-    enum { ROW = 64, KEYS = 90 };
-    float *q = random_floats(9 * ROW), *kv = random_floats(KEYS * ROW);
-    float *together = random_floats(9 * ROW), *alone = random_floats(9 * ROW);
-    struct attn_part parts[2] = {
-        {q, together, kv, kv, ROW, ROW, ROW, 3, KEYS, true},
-        {q + 3 * ROW, together + 3 * ROW, kv, kv, ROW, ROW, ROW, 6, 40, true},
-    };
-    struct attn a = {2, 2, 32, TENSOR_F32, 0.1f, parts, 2, 0, 0};
+    enum { ROW = 64, KEYS = 1200, N_PARTS = 4, N_ROWS = 11 };
+    float *q = random_floats(N_ROWS * ROW), *kv = random_floats(KEYS * ROW);
+    float *together = random_floats(N_ROWS * ROW), *alone = random_floats(N_ROWS * ROW);
+    static const size_t n_rows[N_PARTS] = {3, 1, 6, 1}, n_keys[N_PARTS] = {90, 1200, 40, 600};
+    struct attn_part parts[N_PARTS];
+    for (size_t i = 0, row = 0; i < N_PARTS; row += n_rows[i++])
+        parts[i] = (struct attn_part){.q = q + row * ROW,
+                                      .out = together + row * ROW,
+                                      .k = kv,
+                                      .v = kv,
+                                      .q_stride = ROW,
+                                      .out_stride = ROW,
+                                      .kv_stride = ROW,
+                                      .n_rows = n_rows[i],
+                                      .n_keys = n_keys[i],
+                                      .causal = true};
+    struct attn a = {.n_head = 2, .n_head_kv = 2, .head_dim = 32, .scale = 0.1f, .n_ctx = KEYS};
+    a.parts = parts;
+    a.n_parts = N_PARTS;
     o->attention(o, &a);
-    for (size_t i = 0; i < 2; i++) {
-        parts[i].out = alone + i * 3 * ROW;
-        a = (struct attn){2, 2, 32, TENSOR_F32, 0.1f, &parts[i], 1, 0, 0};
+    for (size_t i = 0; i < N_PARTS; i++) {
+        parts[i].out = alone + (parts[i].out - together);
+        a.parts = &parts[i];
+        a.n_parts = 1;
+        a.n_ctx = 0;
         o->attention(o, &a);
     }
-    CHECK(memcmp(together, alone, 9 * ROW * sizeof *alone) == 0);
+    CHECK(memcmp(together, alone, N_ROWS * ROW * sizeof *alone) == 0);
     free(q);
     free(kv);
     free(together);
@@ -271,11 +342,13 @@ static void test_conv(struct ops *o, size_t n_lines, size_t n_cols, size_t strid
     free(want);
 }
 
-// Every half, every middle between two halves, and beside it: to nearest, ties to even.
+// Every half, every middle between two halves, and beside it: to nearest, ties to even. Attention over one key
+// gives its value back.
 static void test_f16(struct ops *o) {
-    enum { N = 0x7c00 };
-    float *x = malloc(3 * N * sizeof *x);
-    uint16_t *y = malloc(3 * N * sizeof *y);
+    enum { N = 0x7c00, HEAD = 128 };
+    const struct kv_shape shape = {TENSOR_F16, 3 * N / HEAD, HEAD};
+    struct err err = {0};
+    float *x = malloc(3 * N * sizeof *x), *y = malloc(3 * N * sizeof *y), *q = calloc(3 * N, sizeof *q);
     for (size_t i = 0; i < N; i++) {
         float low = ldexpf((float)(i % 1024 + (i < 1024 ? 0 : 1024)), i < 1024 ? -24 : (int)(i / 1024) - 25);
         float step = ldexpf(1, i < 1024 ? -24 : (int)(i / 1024) - 25);
@@ -283,16 +356,33 @@ static void test_f16(struct ops *o) {
         x[N + i] = low + step / 2;
         x[2 * N + i] = -nextafterf(low + step / 2, INFINITY);
     }
-    o->convert_rows(o, y, TENSOR_F16, N, x, N, 3, N);
+    void *page = o->alloc(o, o->kv_page_bytes(o, &shape), &err);
+    o->kv_write(o, &shape, page, 0, 0, q, x, 1);
+    const struct attn_part part = {
+        .q = q, .out = y, .pages = page, .q_stride = 3 * N, .out_stride = 3 * N, .n_rows = 1, .n_keys = 1};
+    const struct attn a = {.n_head = shape.n_head_kv,
+                           .n_head_kv = shape.n_head_kv,
+                           .head_dim = HEAD,
+                           .kv_type = TENSOR_F16,
+                           .scale = 1,
+                           .parts = &part,
+                           .n_parts = 1};
+    o->attention(o, &a);
     size_t wrong = 0;
-    for (size_t i = 0; i < N; i++)
-        wrong += y[i] != i || y[N + i] != i + (i & 1) || y[2 * N + i] != (0x8000 | (i + 1));
+    for (uint16_t i = 0; i < N; i++)
+        wrong += y[i] != f16_to_f32(i) || y[N + i] != f16_to_f32((uint16_t)(i + (i & 1))) ||
+                 y[2 * N + i] != -f16_to_f32((uint16_t)(i + 1));
     CHECK(wrong == 0);
-    float narrow[2][3] = {{1, 2, 3}, {4, 5, 6}}, wide[2][5] = {{0}};
-    o->convert_rows(o, wide, TENSOR_F32, 5, narrow[0], 3, 2, 3);
-    CHECK(wide[1][0] == 4 && wide[1][2] == 6 && wide[0][3] == 0 && wide[1][3] == 0);
+    o->release(o, page);
     free(x);
     free(y);
+    free(q);
+}
+
+static void test_copy_rows(struct ops *o) {
+    float narrow[2][3] = {{1, 2, 3}, {4, 5, 6}}, wide[2][5] = {{0}};
+    o->copy_rows(o, wide[0], 5, narrow[0], 3, 2, 3);
+    CHECK(wide[1][0] == 4 && wide[1][2] == 6 && wide[0][3] == 0 && wide[1][3] == 0);
 }
 
 static void test_rope(struct ops *o, bool halves) {
@@ -432,6 +522,7 @@ int main(void) {
         test_conv(three, 24, 24, 1, 37, true);
         test_conv(three, 5, 2, 2, 64, false);
         test_f16(three);
+        test_copy_rows(three);
         test_rope(one, false);
         test_rope(one, true);
         test_scale_and_cap(one);

@@ -134,7 +134,7 @@ static void test_file_pooling(void) {
 int main(void) {
     struct err err = {0};
     struct ops *ops = cpu_open(&(struct cpu_options){.n_threads = 2}, &err);
-    struct llm *m = llm_open(FOLDER "/model.gguf", ops, &(struct llm_options){.kv_f32 = true}, &err);
+    struct llm *m = llm_open(FOLDER "/model.gguf", ops, &(struct llm_options){.kv_type = LLM_KV_F32}, &err);
     CHECK_STR(err.msg, "");
     if (!m)
         return check_result();

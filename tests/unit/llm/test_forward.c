@@ -56,7 +56,7 @@ static void test_golden(const char *type) {
     float *want = check_read_file(path, &size);
     CHECK(size == sizeof(float) * N_IDS * N_VOCAB);
     snprintf(path, sizeof path, "%s/tiny-%s/model.gguf", root, type);
-    struct llm *m = open_model(path, &(struct llm_options){.kv_f32 = true});
+    struct llm *m = open_model(path, &(struct llm_options){.kv_type = LLM_KV_F32});
     struct llm_seq *seq = llm_seq_create(m, &err);
     struct llm_prompt *p = prompt_of(m, N_IDS);
     static float got[N_IDS * N_VOCAB];
@@ -196,6 +196,28 @@ static void test_context_exceeded(void) {
     llm_close(m);
 }
 
+// What 8 bits a value cost; heads that are no whole blocks are refused.
+static void test_kv_q8_0(void) {
+    static float exact[N_IDS * N_VOCAB], stored[N_IDS * N_VOCAB];
+    static const char path[] = "tests/golden/text/tiny-f32/model.gguf";
+    struct err err = {0};
+    for (size_t i = 0; i < 2; i++) {
+        struct llm *m = open_model(path, &(struct llm_options){.kv_type = i ? LLM_KV_Q8_0 : LLM_KV_F16});
+        struct llm_prompt *p = prompt_of(m, N_IDS);
+        struct llm_seq *seq = llm_seq_create(m, &err);
+        feed(m, seq, p, 0, N_IDS, i ? stored : exact);
+        llm_seq_destroy(seq);
+        llm_prompt_destroy(p);
+        llm_close(m);
+    }
+    double nmse = check_nmse(stored, exact, N_IDS * N_VOCAB);
+    printf("KV cache of q8_0: NMSE %.3g of one of f16\n", nmse);
+    CHECK(nmse > 0 && nmse < 4e-5);
+    CHECK(!llm_open("tests/golden/text/tiny-llama3/model.gguf", ops,
+                    &(struct llm_options){.kv_type = LLM_KV_Q8_0}, &err));
+    CHECK_ERR(&err, ERR_INVALID_VALUE, "q8_0: its blocks are 32 values, the model's heads 8");
+}
+
 int main(void) {
     static const char *const types[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"};
     struct err err = {0};
@@ -207,8 +229,9 @@ int main(void) {
         test_golden(types[i]);
     static const char *const models[] = {"tests/golden/text/tiny-f32/model.gguf",
                                          "tests/golden/text/tiny-q4_k/model.gguf"};
-    for (size_t i = 0; i < 2; i++) {
-        struct llm *m = open_model(models[i], &(struct llm_options){0});
+    static const enum llm_kv_type kv_types[] = {LLM_KV_F16, LLM_KV_Q8_0};
+    for (size_t i = 0; i < 4; i++) {
+        struct llm *m = open_model(models[i / 2], &(struct llm_options){.kv_type = kv_types[i % 2]});
         test_chunks(m);
         test_together(m);
         test_cancel(m);
@@ -216,6 +239,7 @@ int main(void) {
         llm_close(m);
     }
     test_context_exceeded();
+    test_kv_q8_0();
     ops->close(ops);
     return check_result();
 }

@@ -121,10 +121,10 @@ static void test_good(void) {
 
 static void test_context_too_large(void) {
     struct err err = {0};
-    struct llm_options options = {.n_ctx = INT32_MAX, .kv_f32 = true}; // 4 TiB of keys and values
+    struct llm_options options = {.n_ctx = INT32_MAX, .kv_type = LLM_KV_F32}; // 4 TiB of keys and values
     struct llm *m = llm_open("tests/golden/text/tiny-f16/model.gguf", ops, &options, &err);
     CHECK(m == NULL);
-    CHECK_ERR(&err, ERR_INVALID_VALUE, "context of 2147483647 positions: its KV cache takes 4194303 MiB");
+    CHECK_ERR(&err, ERR_INVALID_VALUE, "context of 2147483647 positions: its KV cache takes 4194304 MiB");
     llm_close(m);
 }
 
