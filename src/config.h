@@ -3,6 +3,7 @@
 #define CONFIG_H
 
 #include "llm/llm.h"
+#include "vision/vision.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +14,7 @@ struct config {
     const char *mmproj_path;   // NULL: a text model
     const char *chat_template; // a built-in format or a file; NULL: the model's own
     enum llm_kv_type kv_type;
-    bool vision_int8;
+    enum vision_precision vision_precision;
     struct load_options load;
     size_t n_ctx;     // 0 = min(the model's own, 4096)
     size_t n_threads; // 0 = one a processor

@@ -1,4 +1,5 @@
 // What a process loads once and keeps: the backend, the pair of models, the picture store, the conversations.
+#include "base/log.h"
 #include "base/mem.h"
 #include "compute/ops.h"
 #include "config.h"
@@ -32,11 +33,12 @@ struct assistant *assistant_open(const struct config *config, struct err *err) {
     a->vision = vision_open(config->mmproj_path, a->ops,
                             &(struct vision_options){.max_image_bytes = config->max_image_bytes,
                                                      .max_pixels = config->max_pixels,
-                                                     .int8 = config->vision_int8,
+                                                     .precision = config->vision_precision,
                                                      .load = config->load},
                             err);
     if (!a->vision)
         goto fail;
+    log_event(LOG_LEVEL_INFO, "%s", vision_precision_note(a->vision));
     if (vision_n_embd(a->vision) != llm_n_embd_image(a->llm)) {
         err_set(err, ERR_MODEL, "%s gives rows of %zu values, the language model wants %zu: not a pair",
                 config->mmproj_path, vision_n_embd(a->vision), llm_n_embd_image(a->llm));

@@ -15,6 +15,7 @@
 #include "vision/vit.h"
 #include "vision/vit_place.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -24,6 +25,7 @@ enum {
 struct vision {
     struct vision_model model;
     struct vision_options limits;
+    char precision_note[96];
 };
 
 struct vision_image {
@@ -55,6 +57,20 @@ static struct vision_options with_defaults(const struct vision_options *options)
     return limits;
 }
 
+static void note_precision(struct vision *v) {
+    const struct vision_hparams *hp = &v->model.hp;
+    enum vision_precision asked = v->limits.precision;
+    int n = snprintf(v->precision_note, sizeof v->precision_note, "pictures in %s: ",
+                     v->model.precision == WEIGHT_ROWS_INT8 ? "int8" : "f32");
+    char *why = v->precision_note + n;
+    size_t size = sizeof v->precision_note - (size_t)n;
+    if (asked == VISION_AUTO)
+        snprintf(why, size, "%zux%zu pixels take %.1f GFLOP, int8 is from %d on", hp->image_size,
+                 hp->image_size, vision_model_gflop(&v->model), VISION_INT8_GFLOP);
+    else
+        snprintf(why, size, "as asked");
+}
+
 struct vision *vision_open(const char *path, struct ops *ops, const struct vision_options *options,
                            struct err *err) {
     struct vision *v = xcalloc(1, sizeof *v);
@@ -63,6 +79,7 @@ struct vision *vision_open(const char *path, struct ops *ops, const struct visio
         vision_close(v);
         return NULL;
     }
+    note_precision(v);
     return v;
 }
 
@@ -91,6 +108,10 @@ bool vision_single_image(const struct vision *v) {
 
 const char *vision_hash(const struct vision *v) {
     return v->model.hash;
+}
+
+const char *vision_precision_note(const struct vision *v) {
+    return v->precision_note;
 }
 
 static void fill_layout(const struct vision_hparams *hp, const struct plan *plan,

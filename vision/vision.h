@@ -26,12 +26,21 @@ struct vision_params {
     size_t max_slices;             // MiniCPM-V
 };
 
-struct vision_options {          // zero means default
-    size_t max_image_bytes;      // 20 MiB
-    size_t max_pixels;           // 64 million
-    struct vision_params params; // of preprocessing
-    bool int8;                   // products in 8 bits: several times as fast, rows a little less exact
-    struct load_options load;    // mapped
+// Arithmetic of the encoder's products. Those in 8 bits are several times as fast, rows a little less exact.
+enum vision_precision {
+    VISION_AUTO, // 8 bits where a picture takes VISION_INT8_GFLOP or more: below, f32 is fast enough
+    VISION_F32,
+    VISION_INT8,
+};
+
+enum { VISION_INT8_GFLOP = 20 };
+
+struct vision_options {              // zero means default
+    size_t max_image_bytes;          // 20 MiB
+    size_t max_pixels;               // 64 million
+    struct vision_params params;     // of preprocessing
+    enum vision_precision precision; // VISION_AUTO
+    struct load_options load;        // mapped
 };
 
 // How large one picture may become. Zero: as the original makes it. What has no smaller form keeps its smallest.
@@ -70,6 +79,8 @@ struct vision *vision_open(const char *path, struct ops *ops, const struct visio
 void vision_close(struct vision *v);
 
 size_t vision_n_embd(const struct vision *v); // width of a row
+// Which arithmetic is in use and why, for a log; borrowed until closed.
+const char *vision_precision_note(const struct vision *v);
 // Deepstack: a row is n_embd / (1 + this) values for the embedding, then as many for each of the first
 // layers.
 size_t vision_n_deepstack(const struct vision *v);
@@ -78,7 +89,7 @@ size_t vision_n_embd_vit(const struct vision *v); // width of a feature
 void vision_largest(const struct vision *v, struct vision_layout *layout);
 bool vision_single_image(const struct vision *v); // trained on one picture a conversation
 // Identity of what is computed, for cache keys: SHA-256 hex of the mmproj file's metadata, tensor directory,
-// size and a sample of each tensor, and of `int8`.
+// size and a sample of each tensor, and of the arithmetic in use.
 const char *vision_hash(const struct vision *v);
 
 // Any thread. Checks magic bytes, header and limits before any pixel is allocated: ERR_IMAGE_UNSUPPORTED,

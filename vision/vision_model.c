@@ -204,18 +204,35 @@ static bool bind_newline(struct vision_model *m, struct err *err) {
     return m->newline;
 }
 
+static bool has_gate(const struct vision_model *m) {
+    return gguf_find_tensor(m->gguf, "v.blk.0.ffn_gate.weight");
+}
+
+double vision_model_gflop(const struct vision_model *m) {
+    const struct vision_hparams *hp = &m->hp;
+    double side = (double)(hp->image_size / hp->patch_size), rows = side * side + hp->has_class;
+    double n = (double)hp->n_embd, weights = 4 * n * n + (has_gate(m) ? 3 : 2) * n * (double)hp->n_ff;
+    return 2e-9 * (double)hp->n_block * rows * (weights + 2 * rows * n);
+}
+
+static enum weight_rows choose_precision(const struct vision_model *m, enum vision_precision asked) {
+    bool int8 =
+        asked == VISION_INT8 || (asked == VISION_AUTO && vision_model_gflop(m) >= VISION_INT8_GFLOP);
+    return int8 ? WEIGHT_ROWS_INT8 : WEIGHT_ROWS_FIXED;
+}
+
 bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops,
                        const struct vision_options *options, struct err *err) {
-    *m = (struct vision_model){.ops = ops, .precision = options->int8 ? WEIGHT_ROWS_INT8 : WEIGHT_ROWS_FIXED};
+    *m = (struct vision_model){.ops = ops};
     m->gguf = gguf_open_with(path, &options->load, err);
-    if (!m->gguf || !vision_hash_file(m->gguf, options->int8, m->hash, err) ||
-        !vision_hparams_read(m->gguf, &options->params, &m->hp, err))
+    bool swapped;
+    if (!m->gguf || !vision_hparams_read(m->gguf, &options->params, &m->hp, err) || !read_ff(m, &swapped, err))
         return false;
     const struct vision_family *family = m->hp.family;
-    bool swapped;
+    m->precision = choose_precision(m, options->precision);
     m->blocks = xcalloc(m->hp.n_block, sizeof *m->blocks);
-    if (!bind_patch_embd(m, err) || !bind_class(m, err) || !bind_positions(m, err) ||
-        !read_ff(m, &swapped, err))
+    if (!vision_hash_file(m->gguf, m->precision == WEIGHT_ROWS_INT8, m->hash, err) ||
+        !bind_patch_embd(m, err) || !bind_class(m, err) || !bind_positions(m, err))
         return false;
     bool has_pre_norm = family->pre_norm || gguf_find_tensor(m->gguf, "v.pre_ln.weight") ||
                         gguf_find_tensor(m->gguf, "v.pre_ln.bias");

@@ -84,6 +84,9 @@ bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops
                        const struct vision_options *options, struct err *err);
 void vision_model_clear(struct vision_model *m);
 
+// Floating-point operations of the blocks for a square of image_size pixels, in 10^9.
+double vision_model_gflop(const struct vision_model *m);
+
 // Rows of the language model that a tile of this size in pixels gives.
 size_t vision_tile_rows(const struct vision_hparams *hp, struct size tile);
 

@@ -5,6 +5,7 @@
 //   features  [n_patches, n_embd_vit] f32, the ViT's output
 //   rows      [n_tokens, n_embd] f32, the projector's
 //   layout    what stands in a prompt for the picture, JSON: [{"text": S} | {"rows": [first, count]}, ...]
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/encode.h"
@@ -91,6 +92,7 @@ static bool write_encoded(struct vision *v, struct vision_image *image, const st
     struct vision_encode *e = cli_encode(v, image, features, err);
     if (!e)
         return false;
+    log_event(LOG_LEVEL_INFO, "%s", vision_precision_note(v));
     if (features) {
         a.floats = vision_encode_features(e, &a.shape[0]);
         a.shape[1] = vision_n_embd_vit(v);

@@ -33,7 +33,7 @@ static bool read_param(const char *text, struct vision_params *params, struct er
 bool cli_vision_options(const struct cli_options *o, struct vision_options *out, struct err *err) {
     *out = (struct vision_options){.max_image_bytes = o->config.max_image_bytes,
                                    .max_pixels = o->config.max_pixels,
-                                   .int8 = o->config.vision_int8,
+                                   .precision = o->config.vision_precision,
                                    .load = o->config.load};
     for (size_t i = 0; i < o->params.n; i++)
         if (!read_param(o->params.items[i], &out->params, err))

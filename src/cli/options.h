@@ -35,7 +35,7 @@ struct cli_options {
 
     // models
     const char *kv_type;          // "f16", "f32", "q8_0", NULL: the command's default
-    const char *vision_precision; // "f32", "int8", NULL: f32
+    const char *vision_precision; // "f32", "int8", NULL: by the model's size
 
     // run
     struct llm_sampling sampling;
