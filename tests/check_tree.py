@@ -43,7 +43,7 @@ EXIT = re.compile(r"\b(exit|_exit|_Exit|quick_exit)\s*\(")
 MACHINE_PATHS = re.compile("/(?:" + "|".join(["wo" + "rk", "tm" + "p", "ro" + "ot", "ho" + "me"]) + ")/[A-Za-z0-9_.]")
 
 # Bodies written over primitives that the including file defines: not headers of their own.
-NOT_ALONE = {"src/compute/cpu_attn.h", "src/compute/cpu_limits.h", "src/compute/cpu_tiles.h", "src/compute/cpu_unpack.h", "src/compute/cpu_vector.h"}
+NOT_ALONE = {"src/compute/cpu_attn.h", "src/compute/cpu_attn_int8.h", "src/compute/cpu_int8_tiles.h", "src/compute/cpu_limits.h", "src/compute/cpu_tiles.h", "src/compute/cpu_unpack.h", "src/compute/cpu_vector.h"}
 
 SKIP_FOLDERS = {".git", "build", "node_modules", "vendor"}
 SOURCES = ("src", "vision", "llm", "web", "tests", "samples")

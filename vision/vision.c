@@ -60,8 +60,8 @@ static struct vision_options with_defaults(const struct vision_options *options)
 static void note_precision(struct vision *v) {
     const struct vision_hparams *hp = &v->model.hp;
     enum vision_precision asked = v->limits.precision;
-    int n = snprintf(v->precision_note, sizeof v->precision_note, "pictures in %s: ",
-                     v->model.precision == WEIGHT_ROWS_INT8 ? "int8" : "f32");
+    int n = snprintf(v->precision_note, sizeof v->precision_note,
+                     "pictures in %s: ", v->model.precision == WEIGHT_ROWS_INT8 ? "int8" : "f32");
     char *why = v->precision_note + n;
     size_t size = sizeof v->precision_note - (size_t)n;
     if (asked == VISION_AUTO)

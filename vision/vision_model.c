@@ -216,8 +216,7 @@ double vision_model_gflop(const struct vision_model *m) {
 }
 
 static enum weight_rows choose_precision(const struct vision_model *m, enum vision_precision asked) {
-    bool int8 =
-        asked == VISION_INT8 || (asked == VISION_AUTO && vision_model_gflop(m) >= VISION_INT8_GFLOP);
+    bool int8 = asked == VISION_INT8 || (asked == VISION_AUTO && vision_model_gflop(m) >= VISION_INT8_GFLOP);
     return int8 ? WEIGHT_ROWS_INT8 : WEIGHT_ROWS_FIXED;
 }
 
@@ -226,7 +225,8 @@ bool vision_model_init(struct vision_model *m, const char *path, struct ops *ops
     *m = (struct vision_model){.ops = ops};
     m->gguf = gguf_open_with(path, &options->load, err);
     bool swapped;
-    if (!m->gguf || !vision_hparams_read(m->gguf, &options->params, &m->hp, err) || !read_ff(m, &swapped, err))
+    if (!m->gguf || !vision_hparams_read(m->gguf, &options->params, &m->hp, err) ||
+        !read_ff(m, &swapped, err))
         return false;
     const struct vision_family *family = m->hp.family;
     m->precision = choose_precision(m, options->precision);

@@ -242,9 +242,12 @@ static void attention(struct vit *t, size_t i) {
     if (b->attn_qkv.w) {
         o->matmul(o, t->qkv, b->attn_qkv.w, b->attn_qkv.bias, t->norm, rows, false);
     } else {
-        o->matmul(o, t->qkv, b->attn_q.w, b->attn_q.bias, t->norm, rows, false);
-        o->matmul(o, t->qkv + rows * n_embd, b->attn_k.w, b->attn_k.bias, t->norm, rows, false);
-        o->matmul(o, t->qkv + 2 * rows * n_embd, b->attn_v.w, b->attn_v.bias, t->norm, rows, false);
+        const struct product products[] = {
+            {t->qkv, b->attn_q.w, b->attn_q.bias},
+            {t->qkv + rows * n_embd, b->attn_k.w, b->attn_k.bias},
+            {t->qkv + 2 * rows * n_embd, b->attn_v.w, b->attn_v.bias},
+        };
+        o->matmul_many(o, products, 3, t->norm, rows);
     }
     if (hp->family->rope) {
         size_t stride = t->whole->q_stride, apart = b->attn_qkv.w ? n_embd : rows * n_embd;
@@ -259,6 +262,7 @@ static void attention(struct vit *t, size_t i) {
         .scale = 1.0f / sqrtf((float)head_dim),
         .parts = is_windowed ? t->windows : t->whole,
         .n_parts = is_windowed ? t->n_windows : t->n_tiles,
+        .int8 = !is_windowed && t->model->precision == WEIGHT_ROWS_INT8,
     };
     o->attention(o, &attn);
 }

@@ -58,7 +58,8 @@ static const struct option options[] = {
      "type of the KV cache; default f16, for inspect f32; q8_0 takes half the memory of f16", OPT_CHOICE, 0,
      0, AT(kv_type), MODELS | CMD_INSPECT_EMBEDDING},
     {"vision-precision", 0, "OCELLUS_VISION_PRECISION", "f32|int8",
-     "arithmetic of pictures; int8 is several times as fast; default: f32 where a picture takes under 20 GFLOP",
+     "arithmetic of pictures; int8 is several times as fast; default: f32 where a picture takes under 20 "
+     "GFLOP",
      OPT_CHOICE, 0, 0, AT(vision_precision), MODELS | CMD_INSPECT_IMAGE},
 
     {"mlock", 0, "OCELLUS_MLOCK", NULL, "keep the models in memory, never swapped out", OPT_FLAG, 0, 0,

@@ -354,6 +354,10 @@ static size_t count_chunks(const struct attn_job *j) {
 void cpu_attention(struct ops *o, const struct attn *a) {
     struct cpu *c = (struct cpu *)o;
     assert(a->n_head_kv > 0 && a->n_head % a->n_head_kv == 0);
+    if (a->int8 && c->k.attn_int8 && a->head_dim <= ATTN_INT8_DIM_MAX) {
+        cpu_attention_int8(c, a);
+        return;
+    }
     struct attn_memory m;
     struct attn_job j = {.k = &c->k, .scratch = c->thread_scratch, .a = a, .group = a->n_head / a->n_head_kv};
     j.layout = kv_layout_of(&(struct kv_shape){a->kv_type, a->n_head_kv, a->head_dim});

@@ -200,11 +200,14 @@ PRIMITIVE void vf_store_i8(int8_t *p, vf v) { // to nearest, ties to even; NaN a
 #include "compute/cpu_limits.h"
 #include "compute/cpu_tiles.h"
 
+#include "compute/cpu_int8_tiles.h"
+
 void cpu_kernels_avx2(struct cpu_kernels *k) {
     k->name = "avx2";
     k->blas_core = "Haswell";
     vector_kernels(k);
     attn_kernels(k);
     panel_kernels(k);
+    int8_kernels(k);
     limit_kernels(k);
 }

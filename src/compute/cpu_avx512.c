@@ -197,6 +197,9 @@ PRIMITIVE void vf_store_i8(int8_t *p, vf v) { // to nearest, ties to even; NaN a
 #include "compute/cpu_limits.h"
 #include "compute/cpu_tiles.h"
 
+#include "compute/cpu_attn_int8.h"
+#include "compute/cpu_int8_tiles.h"
+
 // With AVX512-FP16, which not every machine of this file has.
 __attribute__((target("avx512fp16"))) static size_t limit_f16(size_t n_steps) {
     enum { F16_N = 32 };
@@ -224,6 +227,9 @@ void cpu_kernels_avx512(struct cpu_kernels *k) {
     vector_kernels(k);
     attn_kernels(k);
     panel_kernels(k);
+    int8_kernels(k);
+    k->attn_int8 = vector_attn_int8;
+    k->attn_int8_scratch = vector_attn_int8_scratch;
     limit_kernels(k);
     k->limit_f16 = machine_has_f16() ? limit_f16 : NULL;
 }

@@ -37,10 +37,10 @@ struct weight {
     enum tensor_type type;
     enum weight_rows rows;
     size_t n_in, n_out;
-    size_t n_stored; // n_in, up to a whole block for weights that were quantised here: the rest is 0
+    size_t n_stored; // n_in, with is_int8 up to a whole group: the rest is 0
     size_t row_bytes;
-    const uint8_t *data;       // [n_out, n_stored], borrowed; NULL where there are panels
-    uint8_t *owned;            // data that was quantised here, NULL = none
+    const uint8_t *data;       // [n_out, n_in], borrowed; NULL where there are panels
+    bool is_int8;              // panels of cpu_int8.h, made of floats of `type`
     bool by_panels;            // products go through the panel kernels
     uint8_t *panels;           // the same interleaved (cpu_panels.h), NULL = the type is not
     struct panel_arena *arena; // that holds them
@@ -63,6 +63,17 @@ void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bi
                 size_t n_rows, bool add);
 void cpu_matmul_many(struct ops *o, const struct product *products, size_t n, const float *x, size_t n_rows);
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows);
+// Memory for w's panels.
+bool cpu_take_panels(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err);
+// y[n_in] = one row of a weight as f32.
+void cpu_weight_row(const struct cpu *c, const struct weight *w, size_t row, float *y);
+
+// cpu_int8.c
+// Makes w, which describes floats, one of 8 bits. ERR_MODEL for values that cannot be.
+bool cpu_int8_create(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err);
+// Of products with such weights of one n_in; n_rows > 0.
+void cpu_int8_matmul(struct cpu *c, const struct product *products, size_t n, const float *x, size_t n_rows,
+                     bool add);
 
 // cpu_experts.c
 void cpu_route(struct ops *o, const struct experts *e, const float *logits, size_t n_rows);
@@ -76,6 +87,10 @@ void cpu_conv_rows(struct ops *o, float *y, const float *x, const float *w, cons
 
 // cpu_attention.c
 void cpu_attention(struct ops *o, const struct attn *a);
+
+// cpu_attention_int8.c
+// For kernels that have attn_int8, and heads of at most ATTN_INT8_DIM_MAX values.
+void cpu_attention_int8(struct cpu *c, const struct attn *a);
 
 // cpu_kv.c
 struct kv_layout { // of a page: where in a kv head's bytes what lies

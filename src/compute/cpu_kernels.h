@@ -6,6 +6,7 @@
 #ifndef COMPUTE_CPU_KERNELS_H
 #define COMPUTE_CPU_KERNELS_H
 
+#include "compute/cpu_int8.h"
 #include "compute/cpu_panels.h"
 #include "compute/ops.h"
 
@@ -18,6 +19,7 @@ enum {
     ATTN_ROWS = 6,       // queries of a tile
     ATTN_ROWS_MAX = 24,  // queries of one call
     ATTN_PAD = 16,       // its rows of values are filled up to a multiple of this many
+    ATTN_INT8_DIM_MAX = 256,
 };
 
 static inline size_t attn_pad(size_t head_dim) {
@@ -74,6 +76,16 @@ struct attn_values {
     size_t n; // a multiple of ATTN_PAD
 };
 
+// out = softmax(scale q k^T) v for one head: q and out [n_rows, head_dim], k and v [n_keys, head_dim] f32
+struct attn_int8 {
+    const float *q, *k, *v;
+    float *out;
+    size_t q_stride, kv_stride, out_stride; // floats
+    size_t n_rows, n_keys, head_dim;        // head_dim <= ATTN_INT8_DIM_MAX
+    float scale;
+    void *scratch; // 64-byte aligned
+};
+
 struct cpu_kernels {
     const char *name;
     const char *blas_core; // the OpenBLAS kernels that suit, NULL = its own choice
@@ -83,6 +95,10 @@ struct cpu_kernels {
     // The quantised types by panels, NULL in plain C, and up to 256 activations for them.
     void (*panels[TENSOR_TYPES])(const struct panel_product *p);
     void (*quantise_act)(struct act_block *a, const float *x, size_t n, const struct panel_kind *kind);
+
+    // Float weights in 8 bits: quant_i8, and the product.
+    float (*int8_quantise)(int8_t *qs, const float *x, size_t n);
+    void (*int8_product)(const struct int8_product *p);
 
     void (*f32_to_f16)(uint16_t *y, const float *x, size_t n); // to nearest, ties to even
     void (*f16_to_f32)(float *y, const uint16_t *x, size_t n);
@@ -102,6 +118,10 @@ struct cpu_kernels {
     void (*attn_scores)(const struct attn_scores *a);
     void (*attn_softmax)(const struct attn_softmax *a);
     void (*attn_values)(const struct attn_values *a);
+
+    // Attention in 8 bits; NULL = done in floats.
+    void (*attn_int8)(const struct attn_int8 *a);
+    size_t (*attn_int8_scratch)(size_t n_keys, size_t head_dim); // bytes
 
     // Measuring (cpu_limits.c): multiply-adds on registers alone, returning how many; limit_f16 NULL = none such.
     // limit_read only reads; size_bytes is a multiple of 512.

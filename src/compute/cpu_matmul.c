@@ -6,16 +6,13 @@
 // Weights opened with WEIGHT_ROWS_ANY go through the panel kernels (quantised) or the dot kernels: one
 // arithmetic for any number of rows. WEIGHT_ROWS_FIXED goes through OpenBLAS, where there is one, a fixed
 // number of outputs at a time: its rounding follows the shape it is called with, so the shape must not follow
-// the number of threads. WEIGHT_ROWS_INT8 makes q8_0 of floats when a weight is opened.
+// the number of threads. WEIGHT_ROWS_INT8 is in cpu_int8.c.
 #include "base/mem.h"
 #include "compute/cpu_backend.h"
 #include "compute/quant.h"
-#include "compute/quantise.h"
 
 #include <assert.h>
 #include <limits.h>
-#include <math.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +55,7 @@ static void pack_chunk(void *ctx, size_t chunk, size_t thread) {
     }
 }
 
-static bool take_panels(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
+bool cpu_take_panels(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
     size_t size_bytes;
     if (size_mul(div_up(w->n_out, PANEL_OUTS) * PANEL_OUTS, w->row_bytes, &size_bytes))
         w->panels = panels_take(&c->arena, size_bytes);
@@ -74,7 +71,7 @@ static bool pack(struct cpu *c, struct weight *w, const struct tensor *t, struct
     if (!panel_type(w->type))
         return true;
     struct pack_job j = {.w = w, .n_panels = div_up(w->n_out, PANEL_OUTS)};
-    if (!take_panels(c, w, t, err))
+    if (!cpu_take_panels(c, w, t, err))
         return false;
     j.panels_a_chunk = div_up(PACK_BYTES, PANEL_OUTS * w->row_bytes);
     cpu_run(c, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
@@ -82,72 +79,12 @@ static bool pack(struct cpu *c, struct weight *w, const struct tensor *t, struct
     return true;
 }
 
-// y[n_in] = one row of a weight as f32.
-static void weight_row(const struct cpu *c, const struct weight *w, size_t row, float *y) {
+void cpu_weight_row(const struct cpu *c, const struct weight *w, size_t row, float *y) {
     const uint8_t *data = w->data + row * w->row_bytes;
     if (w->type == TENSOR_F16)
         c->k.f16_to_f32(y, (const uint16_t *)(const void *)data, w->n_in);
     else
         quant_traits(w->type)->dequantise(y, data, w->n_in);
-}
-
-struct int8_job {
-    struct cpu *c;
-    const struct weight *from;
-    struct weight *to;
-    quantise_fn quantise;
-    atomic_bool has_bad_value;
-};
-
-// 16 outputs: floats -> q8_0 -> a panel.
-static void int8_chunk(void *ctx, size_t panel, size_t thread) {
-    struct int8_job *j = ctx;
-    const struct weight *to = j->to;
-    size_t out = panel * PANEL_OUTS, n_outs = size_min(PANEL_OUTS, to->n_out - out);
-    float *values = j->c->thread_scratch[thread].data;
-    uint8_t *rows = (uint8_t *)(values + to->n_stored);
-    for (size_t i = to->n_in; i < to->n_stored; i++)
-        values[i] = 0;
-    for (size_t i = 0; i < n_outs; i++) {
-        weight_row(j->c, j->from, out + i, values);
-        for (size_t k = 0; k < to->n_in; k++)
-            if (!(fabsf(values[k]) <= QUANTISE_MAX)) {
-                atomic_store(&j->has_bad_value, true);
-                return;
-            }
-        j->quantise(rows + i * to->row_bytes, values, to->n_stored);
-    }
-    if (to->panels)
-        panel_pack(to->panels + out * to->row_bytes, panel_type(to->type), to->type, rows, to->row_bytes,
-                   n_outs);
-    else
-        memcpy(to->owned + out * to->row_bytes, rows, n_outs * to->row_bytes);
-}
-
-// Makes q8_0 of w's floats, as panels where there are kernels for them.
-static bool make_int8(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
-    const struct quant_traits *q8 = quant_traits(TENSOR_Q8_0);
-    struct weight from = *w;
-    w->type = TENSOR_Q8_0;
-    w->n_stored = div_up(w->n_in, q8->block_n) * q8->block_n;
-    w->row_bytes = w->n_stored / q8->block_n * q8->block_bytes;
-    w->data = NULL;
-    w->by_panels = c->k.panels[TENSOR_Q8_0];
-    if (w->by_panels) {
-        if (!take_panels(c, w, t, err))
-            return false;
-    } else {
-        w->data = w->owned = try_malloc_array(w->n_out, w->row_bytes, t->name, err);
-        if (!w->owned)
-            return false;
-    }
-    struct int8_job j = {.c = c, .from = &from, .to = w, .quantise = quantise_find(TENSOR_Q8_0)};
-    cpu_scratch_get_all(c, w->n_stored * sizeof(float) + PANEL_OUTS * w->row_bytes);
-    cpu_run(c, div_up(w->n_out, PANEL_OUTS), w->n_out * w->n_in, int8_chunk, &j);
-    if (atomic_load(&j.has_bad_value))
-        return err_set(err, ERR_MODEL, "%s: a value that is not a number or over %g", t->name,
-                       (double)QUANTISE_MAX);
-    return true;
 }
 
 // *w from the tensor's shape and type.
@@ -178,13 +115,8 @@ static bool describe(struct weight *w, const struct tensor *t, enum weight_rows 
     if ((uintptr_t)t->data % sizeof(float) != 0) {
         return err_set(err, ERR_MODEL, "%s: data is not aligned to %zu bytes", t->name, sizeof(float));
     }
-    *w = (struct weight){.type = t->type,
-                         .rows = rows,
-                         .n_in = n_in,
-                         .n_out = n_out,
-                         .n_stored = n_in,
-                         .row_bytes = row_bytes,
-                         .data = t->data};
+    *w = (struct weight){
+        .type = t->type, .rows = rows, .n_in = n_in, .n_out = n_out, .row_bytes = row_bytes, .data = t->data};
     return true;
 }
 
@@ -194,7 +126,7 @@ struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum wei
     struct weight *w = xcalloc(1, sizeof *w);
     bool ok = describe(w, t, rows, err);
     if (ok && rows == WEIGHT_ROWS_INT8 && quant_traits(t->type)->block_n == 1) {
-        ok = make_int8(c, w, t, err);
+        ok = cpu_int8_create(c, w, t, err);
     } else if (ok) {
         w->by_panels =
             c->k.panels[t->type] && rows != WEIGHT_ROWS_NONE && (rows != WEIGHT_ROWS_FIXED || !c->blas);
@@ -211,7 +143,6 @@ void cpu_weight_release(struct ops *o, struct weight *w) {
     if (!w)
         return;
     panels_give(w->arena);
-    free(w->owned);
     free(w);
 }
 
@@ -234,7 +165,7 @@ size_t weight_read_bytes(const struct weight *w) {
 }
 
 bool weight_is_int8(const struct weight *w) {
-    return quant_traits(w->type)->block_n > 1;
+    return w->is_int8 || quant_traits(w->type)->block_n > 1;
 }
 
 static void panel_row(struct cpu *c, const struct weight *w, size_t row, float *y) {
@@ -247,13 +178,13 @@ static void panel_row(struct cpu *c, const struct weight *w, size_t row, float *
 
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows) {
     struct cpu *c = (struct cpu *)o;
-    assert(w->n_stored == w->n_in);
+    assert(!w->is_int8);
     for (size_t i = 0; i < n_rows; i++) {
         assert(ids[i] >= 0 && (size_t)ids[i] < w->n_out);
         if (w->panels)
             panel_row(c, w, (size_t)ids[i], y + i * w->n_in);
         else
-            weight_row(c, w, (size_t)ids[i], y + i * w->n_in);
+            cpu_weight_row(c, w, (size_t)ids[i], y + i * w->n_in);
     }
 }
 
@@ -271,17 +202,7 @@ static void quantise_dot_row(void *ctx, size_t row, size_t thread) {
     (void)thread;
     const struct matmul_job *j = ctx;
     const struct weight *w = j->w;
-    const float *x = j->x + row * w->n_in;
-    char *y = j->activations + row * j->d.x_stride;
-    if (w->n_stored == w->n_in) {
-        j->quantise(y, x, w->n_in);
-        return;
-    }
-    size_t whole = w->n_in / 32 * 32; // only q8_0 is filled up
-    float rest[32] = {0};
-    memcpy(rest, x + whole, (w->n_in - whole) * sizeof *x);
-    j->quantise(y, x, whole);
-    j->quantise(y + whole / 32 * sizeof(struct a32), rest, 32);
+    j->quantise(j->activations + row * j->d.x_stride, j->x + row * w->n_in, w->n_in);
 }
 
 static void dot_chunk(void *ctx, size_t chunk, size_t thread) {
@@ -305,14 +226,14 @@ static void matmul_dot(struct cpu *c, struct matmul_job *j) {
     size_t n_rows = j->d.n_rows, n_macs = n_rows * w->n_in * w->n_out;
     j->d.w = w->data;
     j->d.w_stride = w->row_bytes;
-    j->d.n_in = w->n_stored;
+    j->d.n_in = w->n_in;
     j->d.x = (const uint8_t *)j->x;
     j->d.x_stride = w->n_in * sizeof(float);
     size_t block_n = quant_traits(w->type)->block_n;
     if (block_n > 1) {
         j->quantise = block_n == 32 ? quant_a32 : quant_a256;
         j->d.x_stride =
-            block_n == 32 ? w->n_stored / 32 * sizeof(struct a32) : w->n_stored / 256 * sizeof(struct a256);
+            block_n == 32 ? w->n_in / 32 * sizeof(struct a32) : w->n_in / 256 * sizeof(struct a256);
         j->activations = cpu_scratch_get(&c->activations, n_rows * j->d.x_stride);
         j->d.x = (const uint8_t *)j->activations;
         cpu_run(c, n_rows, n_rows * w->n_in, quantise_dot_row, j);
@@ -345,7 +266,7 @@ static size_t same_activations(const struct panel_job *j, size_t part) {
     const struct panel_part *b = &j->parts[part];
     for (size_t i = 0; i < part; i++) {
         const struct panel_part *a = &j->parts[i];
-        if (a->w->n_stored == b->w->n_stored && a->kind.fine_rows == b->kind.fine_rows &&
+        if (a->w->n_in == b->w->n_in && a->kind.fine_rows == b->kind.fine_rows &&
             a->kind.group == b->kind.group && a->kind.mins == b->kind.mins &&
             a->kind.offset == b->kind.offset)
             return i;
@@ -354,18 +275,10 @@ static size_t same_activations(const struct panel_job *j, size_t part) {
 }
 
 static void quantise_part_row(const struct panel_job *j, const struct panel_part *part, size_t row) {
-    size_t n_in = part->w->n_in, n_stored = part->w->n_stored;
-    for (size_t at = 0; at < n_stored; at += PANEL_N) {
-        size_t n = size_min(PANEL_N, n_stored - at);
-        const float *x = j->x + row * n_in + at;
-        float filled[PANEL_N];
-        if (at + n > n_in) {
-            memset(filled, 0, sizeof filled);
-            memcpy(filled, x, (n_in - at) * sizeof *x);
-            x = filled;
-        }
-        j->c->k.quantise_act(part->blocks + at / PANEL_N * j->n_rows + row, x, n, &part->kind);
-    }
+    size_t n_in = part->w->n_in;
+    for (size_t at = 0; at < n_in; at += PANEL_N)
+        j->c->k.quantise_act(part->blocks + at / PANEL_N * j->n_rows + row, j->x + row * n_in + at,
+                             size_min(PANEL_N, n_in - at), &part->kind);
 }
 
 static void quantise_row(void *ctx, size_t row, size_t thread) {
@@ -401,7 +314,7 @@ static void place_activations(struct cpu *c, struct panel_job *j) {
     for (size_t i = 0; i < j->n_parts; i++) {
         size_t same = same_activations(j, i);
         first[i] = same < i ? first[same] : n_blocks;
-        n_blocks += same < i ? 0 : j->n_rows * act_n_blocks(j->parts[i].w->n_stored);
+        n_blocks += same < i ? 0 : j->n_rows * act_n_blocks(j->parts[i].w->n_in);
     }
     struct act_block *blocks = cpu_scratch_get(&c->activations, n_blocks * sizeof *blocks);
     for (size_t i = 0; i < j->n_parts; i++)
@@ -435,7 +348,7 @@ static void matmul_panels(struct cpu *c, const struct product *products, size_t 
                                          .panel_bytes = w->row_bytes * PANEL_OUTS,
                                          .x_stride = n_rows,
                                          .n_rows = n_rows,
-                                         .n_in = w->n_stored,
+                                         .n_in = w->n_in,
                                          .bias = products[i].bias,
                                          .add = add};
         part->n_chunks = n_blocks * div_up(w->n_out, j.chunk);
@@ -454,7 +367,7 @@ static void blas_chunk(void *ctx, size_t panel, size_t thread) {
     if (w->type != TENSOR_F32) {
         float *f32 = j->c->thread_scratch[thread].data;
         for (size_t i = 0; i < n_out; i++)
-            weight_row(j->c, w, out + i, f32 + i * w->n_in);
+            cpu_weight_row(j->c, w, out + i, f32 + i * w->n_in);
         panel_w = f32;
     }
     float *y = j->d.y + out;
@@ -472,6 +385,10 @@ void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bi
     j.d = (struct dot){.y = y, .y_stride = w->n_out, .n_rows = n_rows, .bias = bias, .add = add};
     if (n_rows == 0)
         return;
+    if (w->is_int8) {
+        cpu_int8_matmul(c, &(struct product){y, w, bias}, 1, x, n_rows, add);
+        return;
+    }
     if (w->by_panels) {
         matmul_panels(c, &(struct product){y, w, bias}, 1, x, n_rows, add);
         return;
@@ -487,11 +404,16 @@ void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bi
 }
 
 void cpu_matmul_many(struct ops *o, const struct product *products, size_t n, const float *x, size_t n_rows) {
-    bool by_panels = n_rows > 0;
+    bool by_panels = n_rows > 0, is_int8 = n_rows > 0;
     assert(n > 0 && n <= PRODUCTS_MAX);
     for (size_t i = 0; i < n; i++) {
         assert(products[i].w->n_in == products[0].w->n_in);
         by_panels &= products[i].w->by_panels;
+        is_int8 &= products[i].w->is_int8;
+    }
+    if (is_int8) {
+        cpu_int8_matmul((struct cpu *)o, products, n, x, n_rows, false);
+        return;
     }
     if (by_panels) {
         matmul_panels((struct cpu *)o, products, n, x, n_rows, false);

@@ -147,6 +147,24 @@ static void ref_dot(const struct dot *d, enum tensor_type type) {
                       quant_dot(traits, d->w + out * d->w_stride, d->x + r * d->x_stride, d->n_in));
 }
 
+static void ref_int8_product(const struct int8_product *p) {
+    for (size_t i = 0; i < p->n_rows * p->n_out; i++) {
+        size_t row = i / p->n_out, out = i % p->n_out, lane = out % PANEL_OUTS;
+        const uint8_t *w = p->w + out / PANEL_OUTS * p->panel_bytes;
+        double sum = 0;
+        for (size_t at = 0, n; at < p->n_in; at += n, w += n * PANEL_OUTS + PANEL_OUTS * sizeof(float)) {
+            const struct int8_row *x = p->x + at / INT8_N * p->x_stride + row;
+            n = p->n_in - at < INT8_N ? p->n_in - at : INT8_N;
+            const float *scales = (const float *)(const void *)(w + n * PANEL_OUTS);
+            for (size_t k = 0; k < n; k++)
+                sum += (double)scales[lane] * x->d[k / INT8_GROUP] * x->qs[k] *
+                       (w[(k / 4 * PANEL_OUTS + lane) * 4 + k % 4] - INT8_OFFSET);
+        }
+        float *y = p->y + row * p->y_stride + out, value = (float)sum + (p->bias ? p->bias[out] : 0);
+        *y = p->add ? *y + value : value;
+    }
+}
+
 // Sums in an array that the compiler may hold in registers; w changes as far as it knows.
 static size_t ref_limit_int8(size_t n_steps) {
     enum { N = 16 };
@@ -199,6 +217,8 @@ void cpu_kernels_ref(struct cpu_kernels *k) {
                 [TENSOR_F16] = ref_dot_f16,
                 [TENSOR_BF16] = ref_dot_bf16,
                 QUANT_BLOCK_TYPES(REF_ROW)},
+        .int8_quantise = quant_i8,
+        .int8_product = ref_int8_product,
         .f32_to_f16 = ref_f32_to_f16,
         .f16_to_f32 = ref_f16_to_f32,
         .rms_norm = ref_rms_norm,

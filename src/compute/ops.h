@@ -59,6 +59,7 @@ struct attn {
     size_t window;  // 0 = off: of the keys up to its own a row sees the last `window` ones
     size_t n_ctx;   // the most keys that a part will ever have: memory to split the keys of one row between
                     // threads is taken for these at once; 0 = no row is split
+    bool int8;      // products may be in 8 bits: of f32 keys that all rows see, no groups of heads, no cap
 };
 
 // Keys and values of KV_PAGE positions of one layer, in a layout of the backend's own.

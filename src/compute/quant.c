@@ -139,24 +139,24 @@ static float largest(const float *x, size_t n) {
     return max;
 }
 
-static void quantise(int8_t *qs, float *d, const float *x, size_t n) {
+float quant_i8(int8_t *qs, const float *x, size_t n) {
     float max = largest(x, n);
     float inverse = max > 1e-30f ? 127.0f / max : 0; // below that it could overflow
-    *d = max / 127.0f;
     for (size_t i = 0; i < n; i++) {
         float q = nearbyintf(x[i] * inverse);
         qs[i] = q >= -127 && q <= 127 ? (int8_t)q : 0; // NaN has no integer
     }
+    return max / 127.0f;
 }
 
 void quant_a32(void *y, const float *x, size_t n) {
     struct a32 *a = y;
     for (size_t k = 0; k < n / 32; k++)
-        quantise(a[k].qs, &a[k].d, x + 32 * k, 32);
+        a[k].d = quant_i8(a[k].qs, x + 32 * k, 32);
 }
 
 void quant_a256(void *y, const float *x, size_t n) {
     struct a256 *a = y;
     for (size_t k = 0; k < n / 256; k++)
-        quantise(a[k].qs, &a[k].d, x + 256 * k, 256);
+        a[k].d = quant_i8(a[k].qs, x + 256 * k, 256);
 }

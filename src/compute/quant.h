@@ -156,6 +156,8 @@ const char *quant_type_list(char list[QUANT_TYPE_LIST_SIZE]);
 // struct a256 for blocks of 256. In double.
 float quant_dot(const struct quant_traits *traits, const void *w, const void *x, size_t n);
 
+// qs[n] = x / d, to nearest, ties to even; returns d = largest magnitude / 127.
+float quant_i8(int8_t *qs, const float *x, size_t n);
 // n values as activation blocks: d = largest magnitude / 127, to nearest, ties to even.
 void quant_a32(void *y, const float *x, size_t n);
 void quant_a256(void *y, const float *x, size_t n);

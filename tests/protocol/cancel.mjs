@@ -28,7 +28,7 @@ const { OCELLUS_SLOW_MODEL, OCELLUS_SLOW_MMPROJ, OCELLUS_SLOW_TILES } = process.
 // Waits for a stage of a request to the slow pair, then cancels.
 async function cancelAt(stage, request, mmproj = OCELLUS_SLOW_MMPROJ, wait_ms = 50) {
     if (!OCELLUS_SLOW_MODEL || !mmproj) return 'skipped: OCELLUS_SLOW_MODEL and the like are not set';
-    const server = await start(['-m', OCELLUS_SLOW_MODEL, '--mmproj', mmproj]);
+    const server = await start(['-m', OCELLUS_SLOW_MODEL, '--mmproj', mmproj, '--vision-precision', 'f32']);
     try {
         const client = await Client.open(server);
         const id = await begin(client, request);

@@ -10,7 +10,7 @@ if (!model || !mmproj || sanitizer) {
     process.exit(SKIPPED);
 }
 
-await run(['-m', model, '--mmproj', mmproj, '--step-ms', String(STEP_MS)], {
+await run(['-m', model, '--mmproj', mmproj, '--vision-precision', 'f32', '--step-ms', String(STEP_MS)], {
     async 'a stream beside an encode and a prefill'(server) {
         const [reader, other] = await Promise.all([Client.open(server), Client.open(server)]);
         reader.send({ type: 'response.create', input: 'Hello', temperature: 0, max_output_tokens: 2000,
