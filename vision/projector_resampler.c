@@ -49,8 +49,7 @@ static bool bind(struct vision_model *m, struct err *err) {
 
 static size_t n_work(const struct vision_model *m, size_t n_patches) {
     size_t n = weight_n_out(m->projector.linear[KV].w);
-    // five for keys, values and positions (a tile has no more lines or columns than patches), four for queries
-    return (5 * n_patches + 4 * m->hp.n_query) * n;
+    return (3 * n_patches + 4 * m->hp.n_query) * n;
 }
 
 // waves [n_positions, n] = sin(i w_j), then cos(i w_j), j < n / 2; w_j = base^(-2j / n)
@@ -67,15 +66,15 @@ static void write_waves(struct ops *o, float *waves, size_t n_positions, size_t 
     free(row);
 }
 
-// k = v + position; waves: memory for one row a column or line, of n / 2 values
-static void add_positions(const struct projector *p, float *k, float *waves, size_t n) {
+// x [n_tiles * n_patches, n] += position; waves: memory for as much as x
+static void add_positions(const struct projector *p, float *x, float *waves, size_t n) {
     struct ops *o = p->model->ops;
     size_t n_lines = p->n_patches / p->n_cols, half = n / 2;
     write_waves(o, waves, p->n_cols > n_lines ? p->n_cols : n_lines, half);
     for (size_t i = 0; i < p->n_tiles * p->n_patches; i++) {
         size_t at = p->order[i % p->n_patches];
-        o->add(o, k + i * n, waves + at % p->n_cols * half, half);
-        o->add(o, k + i * n + half, waves + at / p->n_cols * half, half);
+        o->add(o, x + i * n, waves + at % p->n_cols * half, half);
+        o->add(o, x + i * n + half, waves + at / p->n_cols * half, half);
     }
 }
 
@@ -103,19 +102,17 @@ static void attend(const struct projector *p, float *out, const float *q, const 
 
 static void run(const struct projector *p, const float *features) {
     const struct vision_projector *l = &p->model->projector;
-    struct ops *o = p->model->ops;
     size_t n = weight_n_out(l->linear[KV].w), n_query = p->model->hp.n_query,
            rows = p->n_tiles * p->n_patches;
-    float *values = p->work, *keys = values + rows * n, *k = keys + rows * n, *v = k + rows * n;
+    float *x = p->work, *k = x + rows * n, *v = k + rows * n;
     float *queries = v + rows * n, *q = queries + n_query * n, *attended = q + n_query * n,
-          *y = attended + n_query * n, *waves = y + n_query * n;
+          *y = attended + n_query * n;
 
-    projector_linear(p, keys, &l->linear[KV], features, rows);
-    projector_norm(p, values, keys, &l->norm[LN_KV], rows, n);
-    o->copy_rows(o, keys, n, values, n, rows, n);
-    add_positions(p, keys, waves, n);
-    projector_linear(p, k, &l->linear[ATTN_K], keys, rows);
-    projector_linear(p, v, &l->linear[ATTN_V], values, rows);
+    projector_linear(p, x, &l->linear[KV], features, rows);
+    projector_norm(p, x, x, &l->norm[LN_KV], rows, n);
+    projector_linear(p, v, &l->linear[ATTN_V], x, rows);
+    add_positions(p, x, k, n); // k is free until then
+    projector_linear(p, k, &l->linear[ATTN_K], x, rows);
     projector_norm(p, queries, l->vector[QUERY], &l->norm[LN_Q], n_query, n);
     projector_linear(p, q, &l->linear[ATTN_Q], queries, n_query);
     for (size_t tile = 0; tile < p->n_tiles; tile++) {
