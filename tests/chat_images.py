@@ -3,7 +3,8 @@
 
 usage: chat_images.py OCELLUS. The tiny vision models of tests/golden with random language models whose templates and
 special tokens are those of the family (tests/peer/make_vision_models.py; exit 77 without numpy). What must stand in the
-picture's place is `ocellus inspect image --stage layout`, which tests/golden holds against the originals.
+picture's place is `ocellus inspect image --stage layout`, which tests/golden holds against the originals. The logits behind
+two pictures and a question are those of tests/reference/pictures.py for the rows of `ocellus inspect image --stage rows`.
 
 Where a folder shared/templates lies beside the repository, some templates of published models are tried as well.
 """
@@ -14,8 +15,17 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "peer"), os.path.join(HERE, "reference")]
+sys.dont_write_bytecode = True
+import make_vision_models  # exit 77 without numpy
+import gguf
+import numpy as np
+import pictures
+
 TEMPLATES = os.path.normpath(os.path.join(HERE, "../../shared/templates"))
 BOS, TIMEOUT_S = 1, 60
+MOST_NMSE = 1e-9
+GRID_COLUMNS = {"qwen2vl": 5, "qwen25vl": 5, "qwen3vl": 10}  # cells of the picture that make_vision_models.py draws
 TEXT = "what is it?"
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 # Template of a published model or a built-in one, family, what it writes for a picture. None: it knows no pictures, which
@@ -31,7 +41,7 @@ OTHERS = [("Mistral-Small-3.2-24B-Instruct-2506.jinja", "pixtral", "[IMG]"),
 class Checker:
     def __init__(self, ocellus, folder, models):
         self.ocellus, self.folder, self.models = ocellus, folder, models
-        self.n_failed = 0
+        self.n_failed = self.worst = 0
 
     def run(self, *arguments):
         done = subprocess.run([self.ocellus, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S)
@@ -101,7 +111,29 @@ class Checker:
         for n in (1, 2):
             places = sum(([*self.layout(name, i), case["behind"]] for i in range(n)), [])
             pieces = [case["head"], *places, TEXT + case["tail"]]
-            self.check_prompt(name, n, [BOS] + self.sequence(name, pieces))
+            ids = [BOS] + self.sequence(name, pieces)
+            self.check_prompt(name, n, ids)
+        self.check_logits(name, case, ids)
+
+    def values(self, *arguments):
+        self.run("inspect", *arguments, "--out", self.path("values"))
+        return np.fromfile(self.path("values"), "<f4").astype(np.float64)
+
+    def check_logits(self, name, case, ids):
+        """Behind two different pictures; ids: None for a row"""
+        c = make_vision_models.describe(name)
+        files, images, n_rows = case["images"], [], ids.count(None) // 2
+        for file in files:
+            rows = self.values("image", "--mmproj", case["mmproj"], "--image", self.path(file), "--stage", "rows")
+            images.append((rows.reshape(n_rows, -1), GRID_COLUMNS.get(name)))
+        weights = {key: np.frombuffer(raw, "<f4").reshape(dims[::-1])
+                   for key, (dims, _, raw) in gguf.read(self.path(name + ".gguf"))[1].items()}
+        want = pictures.Model(c, weights, ids, images, both_ways=name == "gemma3").last()
+        shown = sum((["--image", self.path(file)] for file in files), [])
+        got = self.values("logits", *self.pair(name), *shown, "--text", TEXT, "--last", "-c", "1024")
+        nmse = float(((got - want) ** 2).sum() / (want ** 2).sum())
+        self.worst = max(self.worst, nmse)
+        self.check(f"{name}, two pictures: NMSE of the logits {nmse:.1e} is at most {MOST_NMSE}", nmse <= MOST_NMSE, True)
 
     def check_template(self, path, name, place):
         """What the template itself writes, with the pictures in their places."""
@@ -149,7 +181,8 @@ def main():
                 else:
                     checker.check_without_place(path, name)
                 n_others += 1
-    print(f"{len(models)} families, {n_others} other templates, {checker.n_failed} failed")
+    print(f"{len(models)} families (NMSE of logits up to {checker.worst:.1e}), {n_others} other templates, "
+          f"{checker.n_failed} failed")
     sys.exit(checker.n_failed > 0)
 
 

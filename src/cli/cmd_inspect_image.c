@@ -118,7 +118,7 @@ static json_t *span_json(const struct vision_span *span) {
 
 static bool write_layout(const struct vision *v, const struct cli_options *o, struct err *err) {
     struct vision_layout layout;
-    if (!cli_image_layout(v, o, &layout, err))
+    if (!cli_image_layout(v, o, cli_one_image(o, err), &layout, err))
         return false;
     json_t *spans = json_array();
     for (size_t i = 0; i < layout.n_spans; i++)
@@ -158,7 +158,8 @@ bool cmd_inspect_image(struct cli_options *o, struct err *err) {
         ok = write_layout(v, o, err);
         goto fail;
     }
-    struct vision_image *image = o->pixels ? image_from_pixels(v, o, err) : cli_prepare_image(v, o, err);
+    struct vision_image *image =
+        o->pixels ? image_from_pixels(v, o, err) : cli_prepare_image(v, o, cli_one_image(o, err), err);
     if (!image)
         goto fail;
     if (strcmp(o->stage, "pixels") == 0) {

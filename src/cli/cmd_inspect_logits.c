@@ -1,7 +1,7 @@
 // ocellus inspect logits: a prompt to logits [n_rows, n_vocab].
 //
-// The prompt is token ids, and between them one picture's rows; or with --text what a user's message of one
-// picture and this text is in the model's chat template, special strings around the rows included.
+// The prompt is token ids, and between them one picture's rows; or with --text what a user's message of pictures
+// and this text is in the model's chat template, special strings around the rows included.
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/encode.h"
@@ -9,6 +9,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+struct picture {
+    struct vision_layout layout;  // owns the texts of
+    struct llm_image_span *spans; // its special strings, in a chat
+    struct llm_image image;
+    float *rows; // [n_tokens, n_embd] f32
+};
 
 struct work {
     struct cli_options *o;
@@ -19,10 +26,8 @@ struct work {
     struct llm_prompt *prompt;
     int32_t *ids; // [n_ids] of --tokens and --tokens-after
     size_t n_ids, n_before;
-    struct vision_layout layout;  // of the picture; owns the texts of
-    struct llm_image_span *spans; // its special strings, in a chat
-    float *rows;                  // [n_tokens, n_embd] f32 of the picture
-    float *logits;                // [n_rows or 1, n_vocab] f32
+    struct picture *pictures; // [o->images.n]
+    float *logits;            // [n_rows or 1, n_vocab] f32
 };
 
 static bool open_models(struct work *w, struct err *err) {
@@ -73,68 +78,94 @@ static bool read_ids(struct work *w, struct err *err) {
 }
 
 // What vision says of the rows' places, in the words of llm. Between ids there are no special strings.
-static bool place_rows(struct work *w, struct llm_image *image, struct err *err) {
-    struct vision_layout *layout = &w->layout;
-    if (!cli_image_layout(w->vision, w->o, layout, err))
+static bool place_rows(const struct work *w, struct picture *p, const char *path, struct err *err) {
+    struct vision_layout *layout = &p->layout;
+    if (!cli_image_layout(w->vision, w->o, path, layout, err))
         return false;
-    *image = (struct llm_image){.key = "image",
-                                .n_tokens = layout->n_tokens,
-                                .grid_width = layout->grid_width,
-                                .grid_height = layout->grid_height,
-                                .both_ways = layout->both_ways};
+    p->image = (struct llm_image){.key = path,
+                                  .n_tokens = layout->n_tokens,
+                                  .grid_width = layout->grid_width,
+                                  .grid_height = layout->grid_height,
+                                  .both_ways = layout->both_ways};
     if (!w->o->text)
         return true;
-    w->spans = xcalloc(layout->n_spans, sizeof *w->spans);
+    p->spans = xcalloc(layout->n_spans, sizeof *p->spans);
     for (size_t i = 0; i < layout->n_spans; i++)
-        w->spans[i] = (struct llm_image_span){.text = layout->spans[i].text,
+        p->spans[i] = (struct llm_image_span){.text = layout->spans[i].text,
                                               .is_number = layout->spans[i].is_number,
                                               .first_row = layout->spans[i].first_row,
                                               .n_rows = layout->spans[i].n_rows};
-    image->spans = w->spans;
-    image->n_spans = layout->n_spans;
+    p->image.spans = p->spans;
+    p->image.n_spans = layout->n_spans;
     return true;
 }
 
-static bool encode_rows(struct work *w, struct llm_image *image, struct err *err) {
-    struct vision_image *prepared = cli_prepare_image(w->vision, w->o, err);
+static bool encode_rows(const struct work *w, struct picture *p, const char *path, struct err *err) {
+    struct vision_image *prepared = cli_prepare_image(w->vision, w->o, path, err);
     if (!prepared)
         return false;
-    if (!place_rows(w, image, err)) {
+    if (!place_rows(w, p, path, err)) {
         vision_image_destroy(prepared);
         return false;
     }
-    size_t n_embd = vision_n_embd(w->vision);
     struct vision_encode *e = cli_encode(w->vision, prepared, false, err);
     if (!e)
         return false;
-    bool ok = n_embd == llm_n_embd_image(w->llm);
-    if (!ok)
-        err_set(err, ERR_MODEL, "%s: rows of %zu values, %s wants %zu", w->o->config.mmproj_path, n_embd,
-                w->o->config.model_path, llm_n_embd_image(w->llm));
-    else
-        w->rows = try_malloc_array(image->n_tokens * n_embd, sizeof *w->rows, "image rows", err);
-    if (w->rows)
-        vision_encode_rows(e, w->rows);
+    p->rows =
+        try_malloc_array(p->image.n_tokens * vision_n_embd(w->vision), sizeof *p->rows, "image rows", err);
+    if (p->rows)
+        vision_encode_rows(e, p->rows);
     vision_encode_destroy(e);
-    return w->rows != NULL;
+    return p->rows != NULL;
 }
 
-static struct llm_prompt *chat_prompt(const struct work *w, const struct llm_image *image, struct err *err) {
-    const struct llm_part parts[] = {{.image = *image}, {.text = w->o->text, .len = strlen(w->o->text)}};
-    size_t first = w->vision ? 0 : 1;
-    const struct llm_message message = {LLM_USER, parts + first, 2 - first};
-    return llm_prompt_chat(w->llm, &message, 1, err);
+static bool encode_pictures(struct work *w, struct err *err) {
+    const struct cli_list *images = &w->o->images;
+    size_t n_embd = vision_n_embd(w->vision), wanted = llm_n_embd_image(w->llm);
+    if (n_embd != wanted)
+        return err_set(err, ERR_MODEL, "%s: rows of %zu values, %s wants %zu", w->o->config.mmproj_path,
+                       n_embd, w->o->config.model_path, wanted);
+    if (!w->o->text && !cli_one_image(w->o, err))
+        return false;
+    w->pictures = xcalloc(images->n, sizeof *w->pictures);
+    for (size_t i = 0; i < images->n; i++)
+        if (!encode_rows(w, &w->pictures[i], images->items[i], err))
+            return false;
+    return true;
+}
+
+static struct llm_prompt *chat_prompt(const struct work *w, struct err *err) {
+    size_t n = w->o->images.n;
+    struct llm_part *parts = xcalloc(n + 1, sizeof *parts);
+    for (size_t i = 0; i < n; i++)
+        parts[i].image = w->pictures[i].image;
+    parts[n] = (struct llm_part){.text = w->o->text, .len = strlen(w->o->text)};
+    const struct llm_message message = {LLM_USER, parts, n + 1};
+    struct llm_prompt *prompt = llm_prompt_chat(w->llm, &message, 1, err);
+    free(parts);
+    return prompt;
+}
+
+// Pictures of one path have the same rows, so that the order in which a template puts them does not matter.
+static void give_rows(const struct work *w) {
+    for (size_t i = 0; i < llm_prompt_n_images(w->prompt); i++) {
+        size_t first_row, n_rows, at = 0;
+        const char *key;
+        llm_prompt_image(w->prompt, i, &first_row, &n_rows, &key);
+        while (strcmp(w->pictures[at].image.key, key) != 0)
+            at++;
+        llm_prompt_set_image_rows(w->prompt, i, w->pictures[at].rows);
+    }
 }
 
 static bool build_prompt(struct work *w, struct err *err) {
-    struct llm_image image = {0};
-    if (w->vision && !encode_rows(w, &image, err))
+    if (w->vision && !encode_pictures(w, err))
         return false;
-    w->prompt = w->o->text
-                    ? chat_prompt(w, &image, err)
-                    : llm_prompt_raw(w->llm, w->ids, w->n_ids, w->vision ? &image : NULL, w->n_before, err);
-    if (w->prompt && w->vision)
-        llm_prompt_set_image_rows(w->prompt, 0, w->rows);
+    w->prompt = w->o->text ? chat_prompt(w, err)
+                           : llm_prompt_raw(w->llm, w->ids, w->n_ids,
+                                            w->vision ? &w->pictures[0].image : NULL, w->n_before, err);
+    if (w->prompt)
+        give_rows(w);
     return w->prompt != NULL;
 }
 
@@ -174,10 +205,13 @@ bool cmd_inspect_logits(struct cli_options *o, struct err *err) {
     llm_close(w.llm);
     if (w.ops)
         w.ops->close(w.ops);
+    for (size_t i = 0; w.pictures && i < o->images.n; i++) {
+        free(w.pictures[i].spans);
+        free(w.pictures[i].layout.spans);
+        free(w.pictures[i].rows);
+    }
+    free(w.pictures);
     free(w.ids);
-    free(w.spans);
-    free(w.layout.spans);
-    free(w.rows);
     free(w.logits);
     return ok;
 }

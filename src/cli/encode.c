@@ -41,11 +41,16 @@ bool cli_vision_options(const struct cli_options *o, struct vision_options *out,
     return true;
 }
 
-static uint8_t *read_image(const struct cli_options *o, size_t *size_bytes, struct err *err) {
+const char *cli_one_image(const struct cli_options *o, struct err *err) {
     if (o->images.n == 1)
-        return cli_read_file(o->images.items[0], o->config.max_image_bytes, size_bytes, err);
+        return o->images.items[0];
     err_set(err, ERR_INVALID_VALUE, "--image: want one, found %zu", o->images.n);
     return NULL;
+}
+
+static uint8_t *read_image(const struct cli_options *o, const char *path, size_t *size_bytes,
+                           struct err *err) {
+    return path ? cli_read_file(path, o->config.max_image_bytes, size_bytes, err) : NULL;
 }
 
 // In rows: there is no language model to count special strings.
@@ -54,20 +59,21 @@ static struct vision_detail detail_of(const struct cli_options *o) {
                                   .low = o->detail && strcmp(o->detail, "low") == 0};
 }
 
-bool cli_image_layout(const struct vision *v, const struct cli_options *o, struct vision_layout *layout,
-                      struct err *err) {
+bool cli_image_layout(const struct vision *v, const struct cli_options *o, const char *path,
+                      struct vision_layout *layout, struct err *err) {
     size_t size_bytes;
     struct vision_info info;
-    uint8_t *bytes = read_image(o, &size_bytes, err);
+    uint8_t *bytes = read_image(o, path, &size_bytes, err);
     struct vision_detail detail = detail_of(o);
     bool ok = bytes && vision_probe(v, bytes, size_bytes, &detail, &info, layout, err);
     free(bytes);
     return ok;
 }
 
-struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err) {
+struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, const char *path,
+                                       struct err *err) {
     size_t size_bytes;
-    uint8_t *bytes = read_image(o, &size_bytes, err);
+    uint8_t *bytes = read_image(o, path, &size_bytes, err);
     struct vision_detail detail = detail_of(o);
     struct vision_image *image = bytes ? vision_prepare(v, bytes, size_bytes, &detail, err) : NULL;
     free(bytes);

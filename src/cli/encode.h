@@ -9,12 +9,16 @@
 // none.
 bool cli_vision_options(const struct cli_options *o, struct vision_options *out, struct err *err);
 
-// How the rows of the picture of --image stand in a prompt; free the spans.
-bool cli_image_layout(const struct vision *v, const struct cli_options *o, struct vision_layout *layout,
-                      struct err *err);
+// The path of --image, which must stand there once; borrowed, or NULL with ERR_INVALID_VALUE.
+const char *cli_one_image(const struct cli_options *o, struct err *err);
 
-// The picture of --image, prepared. Returns new.
-struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, struct err *err);
+// How the rows of the picture of this path stand in a prompt; free the spans. path may be NULL: false.
+bool cli_image_layout(const struct vision *v, const struct cli_options *o, const char *path,
+                      struct vision_layout *layout, struct err *err);
+
+// The picture of this path, prepared. Returns new. path may be NULL: NULL.
+struct vision_image *cli_prepare_image(const struct vision *v, const struct cli_options *o, const char *path,
+                                       struct err *err);
 
 // Takes image, runs every layer. Returns new finished encode.
 struct vision_encode *cli_encode(struct vision *v, struct vision_image *image, bool keep_features,

@@ -90,8 +90,10 @@ static const struct option options[] = {
 
     {"image", 'i', NULL, "FILE", "picture (JPEG or PNG) to ask about; may be repeated", OPT_LIST, 0, 0,
      AT(images), CMD_RUN},
+    {"image", 'i', NULL, "FILE", "picture (JPEG or PNG); with --text it may be repeated", OPT_LIST, 0, 0,
+     AT(images), CMD_INSPECT_LOGITS},
     {"image", 'i', NULL, "FILE", "picture (JPEG or PNG)", OPT_LIST, 0, 0, AT(images),
-     CMD_BENCH | CMD_INSPECT_LOGITS | CMD_INSPECT_IMAGE},
+     CMD_BENCH | CMD_INSPECT_IMAGE},
 
     {"detail", 0, NULL, "auto|low|high",
      "size of pictures: as the model was trained, smaller where the context needs it; the overview alone; "

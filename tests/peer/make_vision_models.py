@@ -3,21 +3,21 @@
 
 usage: make_vision_models.py FOLDER OCELLUS. For each family of vision models writes FOLDER/NAME.gguf, whose embeddings
 are as wide as the rows of tests/golden/vision-families*/NAME/mmproj.gguf and whose vocabulary and chat template have the
-family's special tokens; FOLDER/NAME.png; and FOLDER/cases.json. Further, where the peer does not compute what the original
-does, files with which it does:
+family's special tokens; two pictures, FOLDER/NAME.png and the same turned; and FOLDER/cases.json. Further, where the peer
+does not compute what the original does, files with which it does:
 
   NAME-mmproj.gguf  for both, of CLIP kinds, of whose rows the peer takes the wrong ones: without class token, with a copy of
                     the last block, which the peer leaves out; and for MobileVLM with 24 x 24 patches, the peer's one size
   NAME-peer.gguf    for the peer alone: positions turned by one (internvl), since it puts the class token behind the patches,
                     but its position in front; without the copy of the last block and without the last norm (nanoLLaVA,
-                    Llama-3-vision-alpha), and NAME-peer.png is what those models see of the picture
+                    Llama-3-vision-alpha), and peer-NAME.png is what those models see of the picture
 
 The same at every run; exit 77 without numpy.
 
-cases.json: pieces: the bytes of each token, in hexadecimal digits; models: name -> {mmproj, peer_mmproj, peer_image, head,
-behind, tail, peer}: a user's message that begins with a picture is in the template `head`, the picture's special tokens
-and rows, `behind`, the text, `tail`; `peer` is what the peer, which puts the special tokens next to the rows by itself,
-wants there beside its marker "*"; null: it is not compared.
+cases.json: pieces: the bytes of each token, in hexadecimal digits; models: name -> {mmproj, images, peer_mmproj,
+peer_images, head, behind, tail, peer}: a user's message that begins with a picture is in the template `head`, the picture's
+special tokens and rows, `behind`, the text, `tail`; `peer` is what the peer, which puts the special tokens next to the rows
+by itself, wants there beside its marker "*"; null: it is not compared.
 
 Pictures have sizes that no preprocessing changes and are noise, so that no two patches are alike; that of idefics3,
 whose overview is always resized, is a slope, which all filters treat alike but for rounding and the edges.
@@ -108,9 +108,16 @@ def tensor(ocellus, file, name, scratch):
         return np.frombuffer(f.read(), "<f4")
 
 
-def write_model(folder, name, own, chat_template, ocellus):
+def describe(name):
+    """What families.py and pictures.py want to know of the language model."""
+    own = PAIRS[name][0]
     c = {**BASE, "arch": name, "n_layer": 3, "n_head": 2, "n_kv": 1, "n_ff": 128, "n_ctx": 1024, "tied": False, **own}
     c["head_dim"] = own.get("head_dim", c["n_embd"] // c["n_head"])
+    return c
+
+
+def write_model(folder, name, chat_template, ocellus):
+    c = describe(name)
     n_known, c["n_vocab"], vocab = special_vocabulary(chat_template)
     rng = np.random.default_rng(sum(name.encode()))
     tensors = weights(c, c["n_vocab"], rng)
@@ -188,18 +195,22 @@ def main():
     words = ["<unk>", "<s>", "</s>"] + [bytes([i]) for i in range(256)] + CONTROLS + ["\n\n"]
     pieces = [(word if isinstance(word, bytes) else word.encode()).hex() for word in words]
     models = {}
-    for name, (own, head, place, tail, place_of_peer, size) in PAIRS.items():
-        write_model(folder, name, own, template(head, place, tail), ocellus)
+    for name, (_, head, place, tail, place_of_peer, size) in PAIRS.items():
+        write_model(folder, name, template(head, place, tail), ocellus)
         rgb, seen = picture(name, *size), size[0] - UNSEEN.get(name, 0)
-        images = [(name + ".png", rgb)] + ([(name + "-peer.png", rgb[:seen, :seen])] if name in UNSEEN else [])
-        for file, pixels in images:
+        images = {name + ".png": rgb, name + "-turned.png": rgb[::-1, ::-1]}
+        peer_images = images
+        if name in UNSEEN:
+            peer_images = {"peer-" + file: pixels[:seen, :seen] for file, pixels in images.items()}
+        for file, pixels in {**images, **peer_images}.items():
             with open(os.path.join(folder, file), "wb") as f:
                 f.write(png(pixels))
         behind = "\n" if place is None or place.endswith("\n") else ""
         mmproj = write_without_class(folder, name) if name in CLIP else mmproj_of(name)
         peer_mmproj = write_for_peer(folder, name) if name == "internvl" or name in UNSEEN else mmproj
-        models[name] = {"mmproj": mmproj, "peer_mmproj": peer_mmproj, "peer_image": images[-1][0], "head": head,
-                        "behind": behind, "tail": tail, "peer": place_of_peer}
+        models[name] = {"mmproj": mmproj, "images": list(images), "peer_mmproj": peer_mmproj,
+                        "peer_images": list(peer_images), "head": head, "behind": behind, "tail": tail,
+                        "peer": place_of_peer}
     with open(os.path.join(folder, "cases.json"), "w", encoding="utf-8") as f:
         json.dump({"pieces": pieces, "models": models}, f)
 

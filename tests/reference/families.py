@@ -284,10 +284,9 @@ def frequencies(c, t, windowed):
     return freqs, 1
 
 
-def rotate(x, c, freqs, magnitude):
-    """x [rows, heads, head_dim]"""
-    n = 2 * len(freqs)
-    angles = np.arange(len(x))[:, None] * freqs
+def rotate(x, c, angles, magnitude):
+    """x [rows, heads, head_dim], angles [rows, pairs]"""
+    n = 2 * angles.shape[1]
     cos, sin = magnitude * np.cos(angles)[:, None], magnitude * np.sin(angles)[:, None]
     first, second = (slice(0, n // 2), slice(n // 2, n)) if c["halves"] else (slice(0, n, 2), slice(1, n, 2))
     y = x.copy()
@@ -300,7 +299,10 @@ class Model:
     def __init__(self, c, tensors):
         self.c, self.t = c, {name: v.astype(np.float64) for name, (_, _, v) in tensors.items()}
         self.gap = np.inf
-        self.image = slice(0, 0)  # rows that see each other both ways
+        self.images = []  # slices of rows that see each other both ways
+
+    def angles(self, rows, freqs):
+        return np.arange(rows)[:, None] * freqs
 
     def linear(self, x, name):
         return x @ self.t[name + ".weight"].T + self.t.get(name + ".bias", 0)
@@ -325,8 +327,9 @@ class Model:
             q, k = self.norm(q, b + "attn_q_norm"), self.norm(k, b + "attn_k_norm")
         windowed = "window" in c and (c["period"] == 1 or (layer + 1) % c["period"] != 0)
         if "nope" not in c or (layer + 1) % c["nope"] != 0:
-            rope = frequencies(c, self.t, windowed)
-            q, k = rotate(q, c, *rope), rotate(k, c, *rope)
+            freqs, magnitude = frequencies(c, self.t, windowed)
+            angles = self.angles(rows, freqs)
+            q, k = rotate(q, c, angles, magnitude), rotate(k, c, angles, magnitude)
         if "temperature" in c:
             q = q * (1 + c["temperature"] * np.log(1 + np.arange(rows) // c["original"]))[:, None, None]
         k, v = np.repeat(k, n_head // n_kv, axis=1), np.repeat(v, n_head // n_kv, axis=1)
@@ -335,7 +338,8 @@ class Model:
             scores = c["attn_cap"] * np.tanh(scores / c["attn_cap"])
         distance = np.arange(rows)[:, None] - np.arange(rows)
         hidden = (distance < 0) | (distance >= c["window"] if windowed else False)
-        hidden[self.image, self.image] = False
+        for image in self.images:
+            hidden[image, image] = False
         scores = np.where(hidden, -np.inf, scores)
         p = np.exp(scores - scores.max(-1, keepdims=True))
         out = np.einsum("hij,jhd->ihd", p / p.sum(-1, keepdims=True), v).reshape(rows, -1)
@@ -376,7 +380,16 @@ class Model:
         x = self.t["token_embd.weight"][ids] * (c["n_embd"] ** 0.5 if c.get("sqrt") else c.get("embed", 1))
         if image_rows is not None:
             x = np.insert(x, n_before, image_rows, axis=0)
-            self.image = slice(n_before, n_before + len(image_rows))
+            self.images = [slice(n_before, n_before + len(image_rows))]
+        return self.logits_of(x)
+
+    def behind(self, x, layer):
+        """What the rows are behind a layer."""
+        return x
+
+    def logits_of(self, x):
+        """x [rows, n_embd]: the embeddings"""
+        c = self.c
         residual = c.get("residual", 1)
         for i in range(c["n_layer"]):
             b = f"blk.{i}."
@@ -387,6 +400,7 @@ class Model:
                 h = self.norm(x, b + "ffn_norm")
             f = self.feed_forward(h, b)
             x = x + residual * (self.norm(f, b + "post_ffw_norm") if c.get("post") else f)
+            x = self.behind(x, i)
         x = self.norm(x, "output_norm")
         y = self.linear(x, "output" if "output.weight" in self.t else "token_embd") / c.get("logit", 1)
         return c["logit_cap"] * np.tanh(y / c["logit_cap"]) if "logit_cap" in c else y
