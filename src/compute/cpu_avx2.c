@@ -131,7 +131,7 @@ PRIMITIVE void vf_transpose(vf v[VF_N]) {
 #include "compute/cpu_attn.h"
 
 typedef __m256i vi;
-enum { VI_BYTES = 32, TILE_ROWS = 1 };
+enum { VI_BYTES = 32, TILE_ROWS = 4, TILE_PANELS = 1 };
 
 PRIMITIVE vi vi_load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -181,6 +181,28 @@ PRIMITIVE vi vi_dot(vi acc, vi w, vi x, const bool wide) {
     vi even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), odd = _mm256_srai_epi16(x, 8);
     vi low = _mm256_and_si256(w, _mm256_set1_epi16(255)), high = _mm256_srli_epi16(w, 8);
     return vi_dot_pairs(vi_dot_pairs(acc, low, even), high, odd);
+}
+// Of up to 6 bits, sums of pairs are kept in 16 bits for some steps. Quants of 8 bits are given their sign again, which
+// goes to x so that pairs fit 16 bits: then the offset is gone.
+PRIMITIVE vi vi_group_start(const void *start, const int offset) {
+    return offset == 128 ? vi_zero() : vi_broadcast(start);
+}
+PRIMITIVE vi vi_steps_begin(vi sum, const int most) {
+    return most > 63 ? sum : vi_zero();
+}
+PRIMITIVE vi vi_step(vi acc, vi w, vi x, const int most) {
+    if (most <= 63) {
+        acc = _mm256_add_epi16(acc, _mm256_maddubs_epi16(w, x));
+    } else {
+        vi q = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+        vi pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q));
+        acc = vi_dot_pairs(acc, pairs, _mm256_set1_epi16(1));
+    }
+    __asm__("" : "+x"(acc)); // or gcc adds the steps as a tree, with more products than there are registers
+    return acc;
+}
+PRIMITIVE vi vi_steps_end(vi sum, vi acc, const int most) {
+    return most > 63 ? acc : vi_dot_pairs(sum, acc, _mm256_set1_epi16(1));
 }
 PRIMITIVE vf vf_of_vi(vi v) {
     return _mm256_cvtepi32_ps(v);

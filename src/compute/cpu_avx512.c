@@ -134,7 +134,7 @@ PRIMITIVE void vf_transpose(vf v[VF_N]) {
 #include "compute/cpu_attn.h"
 
 typedef __m512i vi;
-enum { VI_BYTES = 64, TILE_ROWS = 4 };
+enum { VI_BYTES = 64, TILE_ROWS = 4, TILE_PANELS = 3 };
 
 PRIMITIVE vi vi_load(const void *p) {
     return _mm512_loadu_si512(p);
@@ -175,6 +175,23 @@ PRIMITIVE vi vi_lookup(vi v, const uint8_t *table) {
 PRIMITIVE vi vi_dot(vi acc, vi w, vi x, bool wide) {
     (void)wide;
     return _mm512_dpbusd_epi32(acc, w, x);
+}
+PRIMITIVE vi vi_group_start(const void *start, int offset) {
+    (void)offset;
+    return vi_broadcast(start);
+}
+PRIMITIVE vi vi_steps_begin(vi sum, int most) {
+    (void)most;
+    return sum;
+}
+PRIMITIVE vi vi_step(vi acc, vi w, vi x, int most) {
+    (void)most;
+    return _mm512_dpbusd_epi32(acc, w, x);
+}
+PRIMITIVE vi vi_steps_end(vi sum, vi acc, int most) {
+    (void)sum;
+    (void)most;
+    return acc;
 }
 PRIMITIVE vi vi_dot_pairs(vi acc, vi a, vi b) {
     return _mm512_dpwssd_epi32(acc, a, b);

@@ -14,7 +14,7 @@ static size_t limit_int8(size_t n_steps) {
     for (size_t step = 0; step < n_steps; step++)
         for (int i = 0; i < LIMIT_SUMS; i++) {
             __asm__ volatile("" : "+x"(w));
-            sums[i] = vi_dot(sums[i], w, x, false);
+            sums[i] = vi_step(sums[i], w, x, 15);
         }
     for (int i = 0; i < LIMIT_SUMS; i++)
         __asm__ volatile("" : "+x"(sums[i]));

@@ -44,6 +44,7 @@ struct panel_kind {
     size_t group;   // inputs that share a scale: 16 or 32
     enum panel_mins mins;
     int offset; // of unpacked quants: u8 = q + offset, up to 128
+    int most;   // that an unpacked quant can be
 };
 
 // Constant after inlining, so that kernels have no branches for it.
@@ -52,27 +53,29 @@ static inline struct panel_kind panel_kind(enum tensor_type type) {
     case TENSOR_Q8_0:
     case TENSOR_IQ4_NL:
     case TENSOR_MXFP4:
-        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 128};
+        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 128, 255};
     case TENSOR_Q4_0:
-        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 8};
+        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 8, 15};
     case TENSOR_Q5_0:
-        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 16};
+        return (struct panel_kind){true, 32, PANEL_MINS_NONE, 16, 31};
     case TENSOR_Q4_1:
+        return (struct panel_kind){true, 32, PANEL_MINS_F32, 0, 15};
     case TENSOR_Q5_1:
-        return (struct panel_kind){true, 32, PANEL_MINS_F32, 0};
+        return (struct panel_kind){true, 32, PANEL_MINS_F32, 0, 31};
     case TENSOR_Q4_K:
+        return (struct panel_kind){false, 32, PANEL_MINS_I16, 0, 15};
     case TENSOR_Q5_K:
-        return (struct panel_kind){false, 32, PANEL_MINS_I16, 0};
+        return (struct panel_kind){false, 32, PANEL_MINS_I16, 0, 31};
     case TENSOR_Q2_K:
-        return (struct panel_kind){false, 16, PANEL_MINS_I16, 0};
+        return (struct panel_kind){false, 16, PANEL_MINS_I16, 0, 3};
     case TENSOR_Q3_K:
-        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 4};
+        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 4, 7};
     case TENSOR_Q6_K:
-        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 32};
+        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 32, 63};
     case TENSOR_IQ4_XS:
-        return (struct panel_kind){false, 32, PANEL_MINS_NONE, 128};
+        return (struct panel_kind){false, 32, PANEL_MINS_NONE, 128, 255};
     default: // the codebook types
-        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 128};
+        return (struct panel_kind){false, 16, PANEL_MINS_NONE, 128, 255};
     }
 }
 

@@ -1,9 +1,13 @@
 // Products of panels with 8-bit rows, written over the vectors of cpu_vector.h and cpu_unpack.h and
 //   vi_zero vi_broadcast(p)    an i32 of memory in every lane
 //   vi_dot(acc, w, x, wide)    acc + sums of 4 products of u8 and i8; w <= 63 unless wide
+//   vi_step(acc, w, x, most)   the same for unpacked quants w <= most, in lanes that may have as few as 16 bits: they
+//                              hold DOT_STEPS(most) of them
+//   vi_steps_begin(sum, most), vi_steps_end(sum, acc, most)   acc for such steps, and sum + what they gave
+//   vi_group_start(p, offset)  what the sum of a group starts with, p = act_block's `start`
 //   vi_dot_pairs(acc, a, b)    acc + sums of 2 products of i16
 //   vf_of_vi                   lanes as f32
-//   TILE_ROWS                  rows that a tile of PANELS_TOGETHER panels has registers for
+//   TILE_ROWS, TILE_PANELS     what a tile has registers for
 //
 // takes panels of 16 outputs and rows of act_block; gives y = x w^T
 //
@@ -56,20 +60,37 @@ INLINE vi tile_unit(const struct tile_job *j, size_t g, size_t k, size_t v, cons
     return unit256(j->block, (g * kind.group + k) / 4, v, type);
 }
 
+// Steps whose sums fit 16 bits: each is two products of a quant and of 127.
+#define DOT_STEPS(most) ((most) <= 15 ? 8 : (most) <= 31 ? 4 : (most) <= 63 ? 2 : 1)
+
+// acc[v][r] += w . x over the n inputs from k on of group g.
+INLINE void tile_steps(vi acc[TILE_VECTORS][SINGLE_ROWS], const struct tile_job *j, const struct act_block *x,
+                       size_t g, size_t k, const size_t n, const size_t n_vectors, const size_t n_rows,
+                       const struct panel_kind kind, enum tensor_type type) {
+    UNROLL for (size_t i = 0; i < n; i += 4) {
+        vi w[TILE_VECTORS];
+        UNROLL for (size_t v = 0; v < n_vectors; v++) w[v] = tile_unit(j, g, k + i, v, kind, type);
+        UNROLL for (size_t r = 0; r < n_rows; r++) {
+            vi qs = vi_broadcast(x[r].qs + g * kind.group + k + i);
+            UNROLL for (size_t v = 0; v < n_vectors; v++) acc[v][r] = vi_step(acc[v][r], w[v], qs, kind.most);
+        }
+    }
+}
+
 // sum[v][r] = -offset * sum(x) + w . x over group g: whole numbers.
 INLINE void tile_group(vi sum[TILE_VECTORS][SINGLE_ROWS], const struct tile_job *j, const struct act_block *x,
                        size_t g, const size_t n_vectors, const size_t n_rows, const struct panel_kind kind,
                        enum tensor_type type) {
+    const size_t at_once = 4 * DOT_STEPS(kind.most) < kind.group ? 4 * DOT_STEPS(kind.most) : kind.group;
+    vi acc[TILE_VECTORS][SINGLE_ROWS];
     UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < n_vectors; v++) sum[v][r] =
-        kind.offset ? vi_broadcast(&x[r].start[g]) : vi_zero();
-    UNROLL for (size_t k = 0; k < kind.group; k += 4) {
-        vi w[TILE_VECTORS];
-        UNROLL for (size_t v = 0; v < n_vectors; v++) w[v] = tile_unit(j, g, k, v, kind, type);
-        UNROLL for (size_t r = 0; r < n_rows; r++) {
-            vi qs = vi_broadcast(x[r].qs + g * kind.group + k);
-            UNROLL for (size_t v = 0; v < n_vectors; v++) sum[v][r] =
-                vi_dot(sum[v][r], w[v], qs, kind.offset == 128);
-        }
+        kind.offset ? vi_group_start(&x[r].start[g], kind.offset) : vi_zero();
+    UNROLL for (size_t k = 0; k < kind.group; k += at_once) {
+        UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < n_vectors; v++) acc[v][r] =
+            vi_steps_begin(sum[v][r], kind.most);
+        tile_steps(acc, j, x, g, k, at_once, n_vectors, n_rows, kind, type);
+        UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < n_vectors; v++) sum[v][r] =
+            vi_steps_end(sum[v][r], acc[v][r], kind.most);
     }
 }
 
@@ -146,7 +167,12 @@ INLINE void tiles(const struct tile_job *j, size_t n_panels, const struct panel_
     size_t row = 0;
     if (n_panels == PANELS_TOGETHER) {
         for (; row + TILE_ROWS <= j->n_rows; row += TILE_ROWS)
-            tile(j, row, PANELS_TOGETHER, TILE_ROWS, kind, UNPACKED);
+            for (size_t k = 0; k < PANELS_TOGETHER; k += TILE_PANELS) {
+                struct tile_job some = *j;
+                some.w += k;
+                some.totals += k * PANEL_OUTS;
+                tile(&some, row, TILE_PANELS, TILE_ROWS, kind, UNPACKED);
+            }
         for (; row < j->n_rows; row++)
             tile(j, row, PANELS_TOGETHER, 1, kind, UNPACKED);
         return;
@@ -161,28 +187,33 @@ INLINE void tiles(const struct tile_job *j, size_t n_panels, const struct panel_
         tile(j, row, 1, 1, kind, UNPACKED);
 }
 
-// One copy of the tiles for each kind, not for each type: of offsets counts whether there is one, and whether
-// quants take all 8 bits (128).
+// One copy of the tiles for each kind, not for each type: of offsets counts whether there is one, or 128.
 #define TILES(name, ...)                                                                                     \
     static __attribute__((noinline)) void tiles_##name(const struct tile_job *j, size_t n_panels) {          \
         tiles(j, n_panels, (struct panel_kind){__VA_ARGS__});                                                \
     }
-TILES(fine, true, 32, PANEL_MINS_NONE, 1)
-TILES(fine_wide, true, 32, PANEL_MINS_NONE, 128)
-TILES(fine_mins, true, 32, PANEL_MINS_F32, 0)
-TILES(coarse32_wide, false, 32, PANEL_MINS_NONE, 128)
-TILES(coarse16, false, 16, PANEL_MINS_NONE, 1)
-TILES(coarse16_wide, false, 16, PANEL_MINS_NONE, 128)
-TILES(coarse32_mins, false, 32, PANEL_MINS_I16, 0)
-TILES(coarse16_mins, false, 16, PANEL_MINS_I16, 0)
+TILES(fine, true, 32, PANEL_MINS_NONE, 1, 15)
+TILES(fine_5_bits, true, 32, PANEL_MINS_NONE, 1, 31)
+TILES(fine_wide, true, 32, PANEL_MINS_NONE, 128, 255)
+TILES(fine_mins, true, 32, PANEL_MINS_F32, 0, 31)
+TILES(coarse32_wide, false, 32, PANEL_MINS_NONE, 128, 255)
+TILES(coarse16, false, 16, PANEL_MINS_NONE, 1, 63)
+TILES(coarse16_wide, false, 16, PANEL_MINS_NONE, 128, 255)
+TILES(coarse32_mins, false, 32, PANEL_MINS_I16, 0, 15)
+TILES(coarse32_mins_5_bits, false, 32, PANEL_MINS_I16, 0, 31)
+TILES(coarse16_mins, false, 16, PANEL_MINS_I16, 0, 3)
 
 INLINE void tiles_of_kind(const struct tile_job *j, size_t n_panels, const struct panel_kind kind) {
     if (kind.mins == PANEL_MINS_F32)
         tiles_fine_mins(j, n_panels);
     else if (kind.fine_rows && kind.offset == 128)
         tiles_fine_wide(j, n_panels);
+    else if (kind.fine_rows && kind.most > 15)
+        tiles_fine_5_bits(j, n_panels);
     else if (kind.fine_rows)
         tiles_fine(j, n_panels);
+    else if (kind.mins == PANEL_MINS_I16 && kind.most > 15)
+        tiles_coarse32_mins_5_bits(j, n_panels);
     else if (kind.mins == PANEL_MINS_I16 && kind.group == 32)
         tiles_coarse32_mins(j, n_panels);
     else if (kind.mins == PANEL_MINS_I16)
