@@ -55,6 +55,7 @@ function picture_create(file) {
     made: null, // what image_prepare returned
     thumb_url: signal(""),
     state: signal({ name: "preparing" }),
+    is_seen: signal(true), // false: the model no longer sees it, the conversation has outgrown the context
     removed: false,
   };
   picture.stored = picture_store(picture);
@@ -80,6 +81,7 @@ async function picture_store(picture) {
         });
         picture.state.value = {
           name: "stored",
+          image_id: stored.image_id,
           width: stored.width_px,
           height: stored.height_px,
           n_tokens: stored.n_tokens,
@@ -305,6 +307,11 @@ const handlers = {
   "response.progress": on_progress,
   "response.notice"(reply, event) {
     reply.notices.value = [...reply.notices.value, event];
+    if (event.code !== "image_dropped") return;
+    const earlier = messages.value.slice(0, messages.value.indexOf(reply.user));
+    for (const picture of earlier.flatMap((m) => m.pictures ?? [])) {
+      if (picture.state.value.image_id === event.image_id) picture.is_seen.value = false;
+    }
   },
   "response.output_text.delta"(reply, event) {
     reply.text.value += event.delta;

@@ -93,8 +93,9 @@ function new_chat() {
 function Thumbnail({ picture }) {
   const state = picture.state.value;
   const size = state.name === "stored" ? `, ${state.width} by ${state.height}` : "";
-  return html`<button type="button" class="thumbnail" aria-label=${`Enlarge ${picture.name}${size}`}
-    onClick=${() => (enlarged.value = picture)}>
+  const unseen = picture.is_seen.value ? "" : ", no longer seen by the model";
+  return html`<button type="button" class=${`thumbnail${unseen && " unseen"}`} title=${unseen.slice(2)}
+    aria-label=${`Enlarge ${picture.name}${size}${unseen}`} onClick=${() => (enlarged.value = picture)}>
     <img src=${picture.thumb_url.value} alt="" />
   </button>`;
 }

@@ -32,10 +32,13 @@ async function tells_what_becomes_of_pictures() {
     const { page, events, complaints } = await page_open(browser, server.url);
     const first = await ask_about(page, FIRST);
     equal(first.length, 1, 'notes of the first answer');
+    equal(await page.locator('.thumbnail.unseen').count(), 0, 'pictures marked after the first answer');
     check(/sees a smaller version of a picture, of \d+ tokens instead of \d+/.test(first[0]), first[0]);
     const second = await ask_about(page, SECOND);
     equal(second.length, 2, 'notes of the second answer');
     check(second.some((note) => /no longer sees an earlier picture of \d+ tokens/.test(note)), second.join('; '));
+    equal(await page.locator('.thumbnail.unseen').count(), 1, 'pictures marked as no longer seen');
+    equal(await page.locator('.thumbnail').first().getAttribute('title'), 'no longer seen by the model', 'its title');
     const told = events.filter((event) => event.type === 'response.notice').map((event) => event.code);
     equal(told.sort().join(' '), 'image_dropped image_reduced image_reduced', 'notices');
     equal(complaints.join('; '), '', 'console');

@@ -85,7 +85,7 @@ function compare(name, logits, log_p_of) {
 // The likeliest tokens that a server tells, behind two pictures: [{id, logprob}].
 async function served(folder, name, { mmproj, images }) {
     const server = await start(['-m', join(folder, `${name}.gguf`), '--mmproj', mmproj, '--ctx', `${N_CTX}`,
-        '--kv-type', 'f32']);
+        '--kv-type', 'f32', '--vision-precision', 'f32']);
     const client = await Client.open(server);
     const content = images.map((file) => ({ type: 'input_image', image_url: dataUri(readFileSync(join(folder, file))) }));
     const { events } = await client.respond({ input: [{ role: 'user', content: [...content, { type: 'input_text',
