@@ -21,9 +21,10 @@
 #include <string.h>
 
 enum {
-    ATTN_ITEMS = 240,    // queries worked together at most
-    ATTN_SEGMENT = 512,  // keys, a multiple of ATTN_KEYS
-    CHUNKS_A_THREAD = 4, // with fewer, single rows are split
+    ATTN_ITEMS = 240,     // queries worked together at most
+    ATTN_ROWS_DIRECT = 8, // up to so many take f16 and bytes as they lie, more of them as f32
+    ATTN_SEGMENT = 512,   // keys, a multiple of ATTN_KEYS
+    CHUNKS_A_THREAD = 4,  // with fewer, single rows are split
 };
 
 struct attn_job {
@@ -172,8 +173,8 @@ static const uint8_t *page_at(const struct attn_job *j, const struct attn_items 
            it->kv_head * j->layout.head_bytes;
 }
 
-// One head's block of keys and values. From rows it is copied; from pages it is converted to f32 only where
-// more queries share it than a tile has.
+// One head's block of keys and values. From rows it is copied; from pages it is converted to f32 first only where
+// many queries share it.
 static void read_block(const struct attn_job *j, const struct attn_items *it, const struct attn_memory *m,
                        size_t first, size_t n, bool convert, struct attn_block *k, struct attn_block *v) {
     const struct attn_part *part = it->part;
@@ -236,7 +237,7 @@ static void attn_block(const struct attn_job *j, const struct attn_items *it, co
         return;
     struct attn_block k, v;
     prefetch_block(j, it, first_key + ATTN_KEYS);
-    read_block(j, it, m, first_key, n_keys, end - begin > ATTN_ROWS, &k, &v);
+    read_block(j, it, m, first_key, n_keys, end - begin > ATTN_ROWS_DIRECT, &k, &v);
     for (size_t item = begin, n; item < end; item += n) {
         n = size_min(ATTN_ROWS_MAX, end - item);
         struct attn_scores scores = {m->scores, m->q + item * head_dim, k, n, n_keys, head_dim};

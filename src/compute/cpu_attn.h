@@ -104,14 +104,24 @@ INLINE void scores_rows(const struct attn_scores *a, size_t row, const size_t n_
         scores_tile(a, row, key, n_rows, 1, type);
 }
 
+// Rows of the next tile. 8, the heads of one kv head in many models, are twice 4: 2 alone would leave the multipliers
+// waiting.
+INLINE size_t tile_rows(size_t n_left) {
+    return n_left >= ATTN_ROWS && n_left != 8 ? ATTN_ROWS : n_left >= 4 ? 4 : n_left >= 2 ? 2 : 1;
+}
+
 INLINE void scores_of(const struct attn_scores *a, const enum tensor_type type) {
-    size_t row = 0;
-    for (; row + ATTN_ROWS <= a->n_rows; row += ATTN_ROWS)
-        scores_rows(a, row, ATTN_ROWS, type);
-    for (; row + 2 <= a->n_rows; row += 2)
-        scores_rows(a, row, 2, type);
-    if (row < a->n_rows)
-        scores_rows(a, row, 1, type);
+    for (size_t row = 0, n; row < a->n_rows; row += n) {
+        n = tile_rows(a->n_rows - row);
+        if (n == ATTN_ROWS)
+            scores_rows(a, row, ATTN_ROWS, type);
+        else if (n == 4)
+            scores_rows(a, row, 4, type);
+        else if (n == 2)
+            scores_rows(a, row, 2, type);
+        else
+            scores_rows(a, row, 1, type);
+    }
 }
 
 static void vector_attn_scores(const struct attn_scores *a) {
@@ -233,13 +243,17 @@ INLINE void values_rows(const struct attn_values *a, size_t row, const size_t n_
 }
 
 INLINE void values_of(const struct attn_values *a, const enum tensor_type type) {
-    size_t row = 0;
-    for (; row + ATTN_ROWS <= a->n_rows; row += ATTN_ROWS)
-        values_rows(a, row, ATTN_ROWS, type);
-    for (; row + 2 <= a->n_rows; row += 2)
-        values_rows(a, row, 2, type);
-    if (row < a->n_rows)
-        values_rows(a, row, 1, type);
+    for (size_t row = 0, n; row < a->n_rows; row += n) {
+        n = tile_rows(a->n_rows - row);
+        if (n == ATTN_ROWS)
+            values_rows(a, row, ATTN_ROWS, type);
+        else if (n == 4)
+            values_rows(a, row, 4, type);
+        else if (n == 2)
+            values_rows(a, row, 2, type);
+        else
+            values_rows(a, row, 1, type);
+    }
 }
 
 static void vector_attn_values(const struct attn_values *a) {

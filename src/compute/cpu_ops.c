@@ -1,5 +1,6 @@
 // struct ops on the CPU: memory, the choice of kernels, and the operations that work row by row.
 // Products with weights are in cpu_matmul.c, attention is in cpu_attention.c.
+#define _DEFAULT_SOURCE // madvise
 #include "base/mem.h"
 #include "compute/cpu_backend.h"
 
@@ -10,11 +11,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     ALIGNMENT = 64,
-    ROW_WORK = 8192, // values of row-wise operations that make one chunk
-    ACT_MACS = 8,    // an activation's value costs about as much as this many multiply-adds
+    HUGE_FROM = 8 << 20, // bytes
+    ROW_WORK = 8192,     // values of row-wise operations that make one chunk
+    ACT_MACS = 8,        // an activation's value costs about as much as this many multiply-adds
 };
 
 static struct cpu *cpu_of(struct ops *o) {
@@ -52,6 +56,13 @@ void cpu_run(struct cpu *c, size_t n_chunks, size_t n_macs, pool_fn fn, void *ct
         fn(ctx, i, 0);
 }
 
+// Huge pages for what is read again and again, as a KV cache is; the part of a page before and behind stays small.
+static void ask_for_huge_pages(char *p, size_t size_bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (page - (uintptr_t)p % page) % page;
+    if (size_bytes >= HUGE_FROM)
+        madvise(p + before, (size_bytes - before) / page * page, MADV_HUGEPAGE); // a wish
+}
+
 // The block's own address is kept before the aligned one: calloc alone gives large zeroed blocks without
 // touching their pages, so a cache that is never filled costs no memory.
 static void *cpu_alloc(struct ops *o, size_t size_bytes, struct err *err) {
@@ -67,6 +78,7 @@ static void *cpu_alloc(struct ops *o, size_t size_bytes, struct err *err) {
     char *p = base + sizeof base;
     p += (ALIGNMENT - (uintptr_t)p % ALIGNMENT) % ALIGNMENT;
     memcpy(p - sizeof base, &base, sizeof base);
+    ask_for_huge_pages(p, size_bytes);
     return p;
 }
 
