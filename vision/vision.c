@@ -37,6 +37,7 @@ struct vision_encode {
     const struct vision_model *model;
     struct vision_image *image;
     size_t first_tile, n_tiles; // of the batch under way
+    size_t n_slices;            // of each of its blocks
     size_t n_layers;            // of it that have run
     size_t n_done, n_total;     // layers of the whole encode
     const float *pixels;        // of the batch
@@ -246,6 +247,11 @@ static size_t batch_of(const struct vision_encode *e, size_t first) {
     return n;
 }
 
+// Of the batch that begins with `tile`.
+static size_t n_steps(const struct vision_encode *e, size_t tile) {
+    return 2 + e->model->hp.n_block * vit_block_slices(e->model, batch_of(e, tile), patches_of(e, tile));
+}
+
 struct vision_encode *vision_encode_create(struct vision *v, struct vision_image *image, struct err *err) {
     struct vision_encode *e = xcalloc(1, sizeof *e);
     size_t n_rows = 0;
@@ -255,7 +261,7 @@ struct vision_encode *vision_encode_create(struct vision *v, struct vision_image
     for (size_t tile = 0; tile < image->plan.n_tiles; tile++)
         n_rows += vision_tile_rows(&v->model.hp, plan_tile(&image->plan, tile));
     for (size_t tile = 0; tile < image->plan.n_tiles; tile += batch_of(e, tile))
-        e->n_total += v->model.hp.n_block + 2;
+        e->n_total += n_steps(e, tile);
     e->tile_rows = try_malloc_array(n_rows, v->model.hp.n_embd_row * sizeof *e->tile_rows, "image rows", err);
     if (!e->tile_rows) {
         vision_encode_destroy(e);
@@ -292,6 +298,7 @@ void vision_encode_destroy(struct vision_encode *e) {
 static bool begin_batch(struct vision_encode *e, struct err *err) {
     struct size size = plan_tile(&e->image->plan, e->first_tile);
     e->n_tiles = batch_of(e, e->first_tile);
+    e->n_slices = vit_block_slices(e->model, e->n_tiles, patches_of(e, e->first_tile));
     return vit_init(&e->vit, e->model, e->n_tiles, size.width, size.height, err) &&
            projector_init(&e->projector, e->model, e->n_tiles, e->vit.n_patches, e->vit.n_cols, e->vit.order,
                           err);
@@ -337,10 +344,11 @@ static bool run_layer(struct vision_encode *e, struct err *err) {
         if (!begin_batch(e, err))
             return false;
         vit_embed(&e->vit, e->pixels);
-    } else if (e->n_layers <= hp->n_block) {
-        vit_block(&e->vit, e->n_layers - 1);
-        if (projector->tap)
-            projector->tap(&e->projector, e->n_layers - 1, e->vit.x);
+    } else if (e->n_layers <= hp->n_block * e->n_slices) {
+        size_t block = (e->n_layers - 1) / e->n_slices, slice = (e->n_layers - 1) % e->n_slices;
+        vit_block(&e->vit, block, slice);
+        if (projector->tap && slice + 1 == e->n_slices)
+            projector->tap(&e->projector, block, e->vit.x);
     } else {
         const float *features = vit_features(&e->vit);
         if (e->features)

@@ -119,7 +119,8 @@ uint8_t *vision_decode_rgb(const uint8_t *bytes, size_t size_bytes, const struct
                            size_t *width_px, size_t *height_px, struct err *err);
 
 // The encode, on the inference thread. vision_encode_create takes the image. A step runs at most n_layers
-// steps of the whole (for each batch of tiles the embedding, each block and the projector count one) and may
+// steps of the whole (for each batch of tiles the embedding, each block, or slice of one, and the projector count
+// one) and may
 // be followed by other work; destroying an unfinished encode cancels it.
 struct vision_encode *vision_encode_create(struct vision *v, struct vision_image *image, struct err *err);
 // For inspection, before the first step: the ViT's output is kept too.

@@ -23,43 +23,71 @@
 
 enum {
     ALIGN_FLOATS = 16, // 64 bytes
-    FF_ROWS = 1024,    // rows whose hidden layer is in memory at once
+    SLICE_ROWS_MIN = 64,
+    SLICE_ROWS_MAX = 2048, // hidden layers of more rows would be large
+    PATCHES_AT_A_TIME = 1024,
 };
 
+static const double slice_macs = 16e9; // a fifth of a second in f32 on two cores
 static const double rope_base = 10000;
 
-static size_t ff_rows(const struct vit *t) {
-    size_t rows = t->n_tiles * t->n_rows;
-    return rows < FF_ROWS ? rows : FF_ROWS;
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t div_up(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+static size_t n_slices(size_t rows, double macs_a_row) {
+    double most = slice_macs / macs_a_row;
+    size_t n = most > SLICE_ROWS_MAX ? SLICE_ROWS_MAX : most < SLICE_ROWS_MIN ? SLICE_ROWS_MIN : (size_t)most;
+    return div_up(rows, n);
+}
+
+static struct vit_slices slices_of(const struct vision_model *m, size_t n_tiles, size_t n_patches) {
+    const struct vision_hparams *hp = &m->hp;
+    size_t rows = n_patches + hp->has_class;
+    double n = (double)hp->n_embd, n_hidden = (m->blocks[0].ffn_gate.w ? 3 : 2) * (double)hp->n_ff;
+    return (struct vit_slices){n_slices(n_tiles * rows, 3 * n * n),
+                               n_slices(n_tiles * rows, n * (n + n_hidden + 2 * (double)rows))};
+}
+
+size_t vit_block_slices(const struct vision_model *m, size_t n_tiles, size_t n_patches) {
+    struct vit_slices s = slices_of(m, n_tiles, n_patches);
+    return s.rest > 1 ? s.qkv + s.rest : 1;
+}
+
+// Part i of n of all rows.
+static struct vit_range slice_rows(const struct vit *t, size_t i, size_t n) {
+    size_t rows = t->n_tiles * t->n_rows, share = div_up(rows, n), first = least(i * share, rows);
+    return (struct vit_range){first, least(share, rows - first)};
 }
 
 static bool allocate(struct vit *t, struct err *err) {
     const struct vision_model *m = t->model;
     const struct vision_hparams *hp = &m->hp;
     size_t n_patch = 3 * hp->patch_size * hp->patch_size; // below 2^28, and the other counts below 2^18
-    size_t rows = t->n_tiles * t->n_rows, rows_len = rows * hp->n_embd,
-           patches_len = t->n_tiles * t->n_patches * n_patch;
+    size_t rows = t->n_tiles * t->n_rows, rows_len = rows * hp->n_embd;
+    size_t rest = slice_rows(t, 0, t->slices.rest).n, qkv = slice_rows(t, 0, t->slices.qkv).n;
     bool is_gated = m->blocks[0].ffn_gate.w;
     struct {
         float **p;
         size_t len;
     } parts[] = {
         {&t->x, rows_len},
-        {&t->norm, rows_len},
+        {&t->norm, (rest > qkv ? rest : qkv) * hp->n_embd},
         {&t->qkv, 3 * rows_len},
-        {&t->attn, rows_len},
-        {&t->ff, ff_rows(t) * hp->n_ff},
-        {&t->gate, is_gated ? ff_rows(t) * hp->n_ff : 0},
-        {&t->patches, patches_len},
-        {&t->positions, t->n_rows * hp->n_embd},
+        {&t->attn, rest * hp->n_embd},
+        {&t->ff, rest * hp->n_ff},
+        {&t->gate, is_gated ? rest * hp->n_ff : 0},
+        {&t->patches, least(t->n_patches, PATCHES_AT_A_TIME) * n_patch},
     };
     size_t total = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         total += (parts[i].len + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
     t->memory = m->ops->alloc(m->ops, total * sizeof *t->memory, err);
-    t->host = try_malloc_array(patches_len > t->n_rows * hp->n_embd ? patches_len : t->n_rows * hp->n_embd,
-                               sizeof *t->host, "patches", err);
-    if (!t->memory || !t->host)
+    if (!t->memory)
         return false;
     float *at = t->memory;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -69,14 +97,21 @@ static bool allocate(struct vit *t, struct err *err) {
     return true;
 }
 
-static void init_positions(struct vit *t) {
+// What is added to each tile's rows.
+static bool init_positions(struct vit *t, struct err *err) {
     const struct vision_model *m = t->model;
-    size_t n_embd = m->hp.n_embd;
+    size_t n_embd = m->hp.n_embd, len = t->n_rows * n_embd;
+    float *host = try_malloc_array(len, sizeof *host, "positions", err);
+    if (!host)
+        return false;
     if (m->hp.has_class) // bound with its position, the table's first row
         for (size_t i = 0; i < n_embd; i++)
-            t->host[i] = m->class_embd[i] + (m->position_table ? m->position_table[i] : 0);
-    vit_place_embed(m, t->n_cols, t->n_lines, t->order, t->host + m->hp.has_class * n_embd);
-    m->ops->write(m->ops, t->positions, t->host, t->n_rows * n_embd * sizeof *t->host);
+            host[i] = m->class_embd[i] + (m->position_table ? m->position_table[i] : 0);
+    vit_place_embed(m, t->n_cols, t->n_lines, t->order, host + m->hp.has_class * n_embd);
+    for (size_t tile = 0; tile < t->n_tiles; tile++)
+        m->ops->write(m->ops, t->x + tile * len, host, len * sizeof *host);
+    free(host);
+    return true;
 }
 
 // One frequency a pair of a head, and the axis it turns by.
@@ -111,22 +146,6 @@ static bool init_rope(struct vit *t, struct err *err) {
     return true;
 }
 
-static struct attn_part attn_part(const struct vit *t, size_t first, size_t n_rows) {
-    size_t n_embd = t->model->hp.n_embd, rows_len = t->n_tiles * t->n_rows * n_embd;
-    bool is_fused = t->model->blocks[0].attn_qkv.w;
-    size_t stride = is_fused ? 3 * n_embd : n_embd, apart = is_fused ? n_embd : rows_len;
-    const float *q = t->qkv + first * stride;
-    return (struct attn_part){.q = q,
-                              .k = q + apart,
-                              .v = q + 2 * apart,
-                              .out = t->attn + first * n_embd,
-                              .q_stride = stride,
-                              .kv_stride = stride,
-                              .out_stride = n_embd,
-                              .n_rows = n_rows,
-                              .n_keys = n_rows};
-}
-
 static bool init_places(struct vit *t, struct err *err) {
     size_t n_cells = t->n_patches / (t->model->hp.merge * t->model->hp.merge);
     t->order = try_malloc_array(t->n_patches, sizeof *t->order, "patches", err);
@@ -137,11 +156,12 @@ static bool init_places(struct vit *t, struct err *err) {
         t->n_windows = t->n_tiles * n;
         t->whole = xcalloc(t->n_tiles, sizeof *t->whole);
         t->windows = xcalloc(t->n_windows, sizeof *t->windows);
+        t->parts = xcalloc(t->n_tiles + t->n_windows, sizeof *t->parts);
         for (size_t tile = 0; tile < t->n_tiles; tile++) {
-            t->whole[tile] = attn_part(t, tile * t->n_rows, t->n_rows);
+            t->whole[tile] = (struct vit_range){tile * t->n_rows, t->n_rows};
             for (size_t i = 0; i < n; i++) {
                 size_t begin = i ? ends[i - 1] : 0;
-                t->windows[tile * n + i] = attn_part(t, tile * t->n_rows + begin, ends[i] - begin);
+                t->windows[tile * n + i] = (struct vit_range){tile * t->n_rows + begin, ends[i] - begin};
             }
         }
     }
@@ -158,42 +178,39 @@ bool vit_init(struct vit *t, const struct vision_model *m, size_t n_tiles, size_
                       .n_lines = height_px / hp->patch_size};
     t->n_patches = t->n_cols * t->n_lines;
     t->n_rows = t->n_patches + hp->has_class;
-    if (!allocate(t, err) || !init_places(t, err) || !init_rope(t, err))
-        return false;
-    init_positions(t);
-    return true;
+    t->slices = slices_of(m, n_tiles, t->n_patches);
+    return allocate(t, err) && init_places(t, err) && init_rope(t, err) && init_positions(t, err);
 }
 
 void vit_clear(struct vit *t) {
     if (t->model)
         t->model->ops->release(t->model->ops, t->memory);
-    free(t->host);
     free(t->order);
     free(t->places);
     free(t->freqs);
     free(t->axes);
     free(t->whole);
     free(t->windows);
+    free(t->parts);
     *t = (struct vit){0};
 }
 
-// A row of `patches` is one patch as the convolution's weight has it: [3, patch_size, patch_size].
-static void cut_patches(const struct vit *t, float *patches, const float *pixels) {
+// Patches first .. first + n - 1 of a tile; each as the convolution's weight has it: [3, patch_size, patch_size].
+static void cut_patches(const struct vit *t, const float *pixels, size_t first, size_t n) {
     size_t p = t->model->hp.patch_size, width = t->n_cols * p, height = t->n_lines * p;
-    for (size_t i = 0; i < t->n_patches; i++) {
+    float *to = t->patches;
+    for (size_t i = first; i < first + n; i++) {
         size_t top = t->order[i] / t->n_cols * p, left = t->order[i] % t->n_cols * p;
         for (size_t c = 0; c < 3; c++)
-            for (size_t y = 0; y < p; y++) {
-                memcpy(patches, pixels + (c * height + top + y) * width + left, p * sizeof *patches);
-                patches += p;
-            }
+            for (size_t y = 0; y < p; y++, to += p)
+                t->model->ops->write(t->model->ops, to, pixels + (c * height + top + y) * width + left,
+                                     p * sizeof *to);
     }
 }
 
-static void norm(const struct vit *t, float *y, const float *x, const struct vision_norm *n) {
+static void norm(const struct vit *t, float *y, const float *x, const struct vision_norm *n, size_t rows) {
     const struct vision_hparams *hp = &t->model->hp;
     struct ops *o = t->model->ops;
-    size_t rows = t->n_tiles * t->n_rows;
     if (hp->family->rms_norm)
         o->rms_norm(o, y, x, n->w, hp->eps, rows, hp->n_embd);
     else
@@ -203,21 +220,16 @@ static void norm(const struct vit *t, float *y, const float *x, const struct vis
 void vit_embed(struct vit *t, const float *pixels) {
     const struct vision_model *m = t->model;
     const struct vision_hparams *hp = &m->hp;
-    struct ops *o = m->ops;
-    size_t n_patch = 3 * hp->patch_size * hp->patch_size, n_embd = hp->n_embd;
-    size_t patches_len = t->n_patches * n_patch,
-           tile_len = 3 * t->n_patches * hp->patch_size * hp->patch_size;
+    size_t n_embd = hp->n_embd, tile_len = 3 * t->n_patches * hp->patch_size * hp->patch_size;
     for (size_t tile = 0; tile < t->n_tiles; tile++)
-        cut_patches(t, t->host + tile * patches_len, pixels + tile * tile_len);
-    o->write(o, t->patches, t->host, t->n_tiles * patches_len * sizeof *t->host);
-    for (size_t tile = 0; tile < t->n_tiles; tile++) {
-        float *x = t->x + tile * t->n_rows * n_embd;
-        o->copy_rows(o, x, n_embd, t->positions, n_embd, t->n_rows, n_embd);
-        o->matmul(o, x + hp->has_class * n_embd, m->patch_embd.w, m->patch_embd.bias,
-                  t->patches + tile * patches_len, t->n_patches, true);
-    }
+        for (size_t first = 0, n; first < t->n_patches; first += n) {
+            n = least(PATCHES_AT_A_TIME, t->n_patches - first);
+            cut_patches(t, pixels + tile * tile_len, first, n);
+            float *x = t->x + (tile * t->n_rows + hp->has_class + first) * n_embd;
+            m->ops->matmul(m->ops, x, m->patch_embd.w, m->patch_embd.bias, t->patches, n, true);
+        }
     if (m->pre_ln.w)
-        norm(t, t->x, t->x, &m->pre_ln);
+        norm(t, t->x, t->x, &m->pre_ln, t->n_tiles * t->n_rows);
 }
 
 // x += scale * (in W^T + b); spare is as large as x, and may be NULL without a scale.
@@ -234,79 +246,120 @@ static void add_linear(const struct vit *t, float *x, const struct vision_linear
     o->add(o, x, spare, rows * n_embd);
 }
 
-static void attention(struct vit *t, size_t i) {
-    const struct vision_hparams *hp = &t->model->hp;
-    const struct vision_block *b = &t->model->blocks[i];
+// How far queries, keys and values lie apart, and the rows of each.
+static size_t qkv_apart(const struct vit *t) {
+    size_t n_embd = t->model->hp.n_embd;
+    return t->model->blocks[0].attn_qkv.w ? n_embd : t->n_tiles * t->n_rows * n_embd;
+}
+
+static size_t qkv_stride(const struct vit *t) {
+    return t->model->blocks[0].attn_qkv.w ? 3 * t->model->hp.n_embd : t->model->hp.n_embd;
+}
+
+static void project(struct vit *t, const struct vision_block *b, struct vit_range rows) {
     struct ops *o = t->model->ops;
-    size_t n_embd = hp->n_embd, rows = t->n_tiles * t->n_rows, head_dim = n_embd / hp->n_head;
-    if (b->attn_qkv.w) {
-        o->matmul(o, t->qkv, b->attn_qkv.w, b->attn_qkv.bias, t->norm, rows, false);
-    } else {
-        const struct product products[] = {
-            {t->qkv, b->attn_q.w, b->attn_q.bias},
-            {t->qkv + rows * n_embd, b->attn_k.w, b->attn_k.bias},
-            {t->qkv + 2 * rows * n_embd, b->attn_v.w, b->attn_v.bias},
-        };
-        o->matmul_many(o, products, 3, t->norm, rows);
+    size_t apart = qkv_apart(t);
+    float *q = t->qkv + rows.first * qkv_stride(t);
+    norm(t, t->norm, t->x + rows.first * t->model->hp.n_embd, &b->ln1, rows.n);
+    const struct product products[] = {{q, b->attn_q.w, b->attn_q.bias},
+                                       {q + apart, b->attn_k.w, b->attn_k.bias},
+                                       {q + 2 * apart, b->attn_v.w, b->attn_v.bias}};
+    if (b->attn_qkv.w)
+        o->matmul(o, q, b->attn_qkv.w, b->attn_qkv.bias, t->norm, rows.n, false);
+    else
+        o->matmul_many(o, products, 3, t->norm, rows.n);
+}
+
+static void rotate(struct vit *t) {
+    const struct vision_hparams *hp = &t->model->hp;
+    struct ops *o = t->model->ops;
+    size_t rows = t->n_tiles * t->n_rows, head_dim = hp->n_embd / hp->n_head;
+    if (!hp->family->rope)
+        return;
+    o->rope(o, t->qkv, qkv_stride(t), t->places, &t->rope, rows, hp->n_head, head_dim);
+    o->rope(o, t->qkv + qkv_apart(t), qkv_stride(t), t->places, &t->rope, rows, hp->n_head, head_dim);
+}
+
+// Fills t->parts with what of the ranges lies in `rows`; returns how many.
+static size_t find_parts(struct vit *t, const struct vit_range *ranges, size_t n_ranges,
+                         struct vit_range rows) {
+    size_t n = 0, n_embd = t->model->hp.n_embd, stride = qkv_stride(t), apart = qkv_apart(t);
+    for (size_t i = 0; i < n_ranges; i++) {
+        size_t begin = ranges[i].first, end = begin + ranges[i].n;
+        size_t first = begin > rows.first ? begin : rows.first, last = least(end, rows.first + rows.n);
+        if (first < last)
+            t->parts[n++] = (struct attn_part){.q = t->qkv + first * stride,
+                                               .k = t->qkv + apart + begin * stride,
+                                               .v = t->qkv + 2 * apart + begin * stride,
+                                               .out = t->attn + (first - rows.first) * n_embd,
+                                               .q_stride = stride,
+                                               .kv_stride = stride,
+                                               .out_stride = n_embd,
+                                               .n_rows = last - first,
+                                               .n_keys = ranges[i].n};
     }
-    if (hp->family->rope) {
-        size_t stride = t->whole->q_stride, apart = b->attn_qkv.w ? n_embd : rows * n_embd;
-        o->rope(o, t->qkv, stride, t->places, &t->rope, rows, hp->n_head, head_dim);
-        o->rope(o, t->qkv + apart, stride, t->places, &t->rope, rows, hp->n_head, head_dim);
-    }
+    return n;
+}
+
+static void attention(struct vit *t, size_t i, struct vit_range rows) {
+    const struct vision_hparams *hp = &t->model->hp;
     bool is_windowed = hp->window && (i + 1) % hp->full_every != 0;
+    size_t head_dim = hp->n_embd / hp->n_head;
     struct attn attn = {
         .n_head = hp->n_head,
         .n_head_kv = hp->n_head,
         .head_dim = head_dim,
         .scale = 1.0f / sqrtf((float)head_dim),
-        .parts = is_windowed ? t->windows : t->whole,
-        .n_parts = is_windowed ? t->n_windows : t->n_tiles,
+        .parts = t->parts,
+        .n_parts = is_windowed ? find_parts(t, t->windows, t->n_windows, rows)
+                               : find_parts(t, t->whole, t->n_tiles, rows),
         .int8 = !is_windowed && t->model->precision == WEIGHT_ROWS_INT8,
     };
-    o->attention(o, &attn);
+    t->model->ops->attention(t->model->ops, &attn);
 }
 
-static void feed_forward(struct vit *t, const struct vision_block *b) {
+static void feed_forward(struct vit *t, const struct vision_block *b, float *x, size_t n) {
     const struct vision_hparams *hp = &t->model->hp;
     struct ops *o = t->model->ops;
-    size_t rows = t->n_tiles * t->n_rows, n_embd = hp->n_embd;
-    for (size_t first = 0, n; first < rows; first += n) {
-        n = rows - first < FF_ROWS ? rows - first : FF_ROWS;
-        const float *in = t->norm + first * n_embd;
-        o->matmul(o, t->ff, b->ffn_in.w, b->ffn_in.bias, in, n, false);
-        if (b->ffn_gate.w) {
-            o->matmul(o, t->gate, b->ffn_gate.w, b->ffn_gate.bias, in, n, false);
-            o->activate_mul(o, t->ff, t->gate, t->ff, hp->act, n * hp->n_ff);
-        } else {
-            o->activate(o, t->ff, hp->act, n * hp->n_ff);
-        }
-        add_linear(t, t->x + first * n_embd, &b->ffn_out, t->ff, b->scale2, t->attn, n);
+    norm(t, t->norm, x, &b->ln2, n);
+    o->matmul(o, t->ff, b->ffn_in.w, b->ffn_in.bias, t->norm, n, false);
+    if (b->ffn_gate.w) {
+        o->matmul(o, t->gate, b->ffn_gate.w, b->ffn_gate.bias, t->norm, n, false);
+        o->activate_mul(o, t->ff, t->gate, t->ff, hp->act, n * hp->n_ff);
+    } else {
+        o->activate(o, t->ff, hp->act, n * hp->n_ff);
     }
+    add_linear(t, x, &b->ffn_out, t->ff, b->scale2, t->attn, n);
 }
 
-void vit_block(struct vit *t, size_t i) {
+// All queries, keys and values come first: the rest of a slice sees those of other slices.
+void vit_block(struct vit *t, size_t i, size_t slice) {
     const struct vision_block *b = &t->model->blocks[i];
-    norm(t, t->norm, t->x, &b->ln1);
-    attention(t, i);
-    add_linear(t, t->x, &b->attn_out, t->attn, b->scale1, t->norm, t->n_tiles * t->n_rows);
-    norm(t, t->norm, t->x, &b->ln2);
-    feed_forward(t, b);
+    const struct vit_slices *s = &t->slices;
+    bool in_one = s->rest == 1;
+    if (slice < s->qkv)
+        project(t, b, slice_rows(t, slice, s->qkv));
+    if (slice + 1 == s->qkv)
+        rotate(t);
+    if (slice < s->qkv && !in_one)
+        return;
+    struct vit_range rows = slice_rows(t, in_one ? 0 : slice - s->qkv, s->rest);
+    float *x = t->x + rows.first * t->model->hp.n_embd;
+    attention(t, i, rows);
+    add_linear(t, x, &b->attn_out, t->attn, b->scale1, t->norm, rows.n);
+    feed_forward(t, b, x, rows.n);
 }
 
 const float *vit_features(struct vit *t) {
     const struct vision_model *m = t->model;
     struct ops *o = m->ops;
     size_t n_embd = m->hp.n_embd;
-    const float *x = t->x;
-    if (m->post_ln.w) {
-        norm(t, t->norm, t->x, &m->post_ln);
-        x = t->norm;
-    }
+    if (m->post_ln.w)
+        norm(t, t->x, t->x, &m->post_ln, t->n_tiles * t->n_rows);
     if (!m->hp.has_class)
-        return x;
+        return t->x;
     for (size_t tile = 0; tile < t->n_tiles; tile++)
-        o->copy_rows(o, t->attn + tile * t->n_patches * n_embd, n_embd, x + (tile * t->n_rows + 1) * n_embd,
+        o->copy_rows(o, t->qkv + tile * t->n_patches * n_embd, n_embd, t->x + (tile * t->n_rows + 1) * n_embd,
                      n_embd, t->n_patches, n_embd);
-    return t->attn;
+    return t->qkv;
 }

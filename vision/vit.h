@@ -4,6 +4,15 @@
 
 #include "vision/vision_model.h"
 
+struct vit_range {
+    size_t first, n; // rows
+};
+
+// Of a block: those that make queries, keys and values, then those that do the rest. One of both: one in all.
+struct vit_slices {
+    size_t qkv, rest;
+};
+
 // Working memory of a batch of tiles of one size. A tile is n_rows rows: the class token, if there is one,
 // then its patches cell by cell, window by window.
 struct vit {
@@ -13,20 +22,20 @@ struct vit {
     size_t *order;                    // [n_patches]: where in the tile, line by line, each patch stands
     int32_t *places;                  // [n_tiles * n_rows, 2] line and column of each row, for RoPE
     struct rope rope;
-    float *freqs;  // [head_dim / 2]
-    uint8_t *axes; // [head_dim / 2]: 0 line, 1 column
-    struct attn_part *whole, *windows;
+    float *freqs;                      // [head_dim / 2]
+    uint8_t *axes;                     // [head_dim / 2]: 0 line, 1 column
+    struct vit_range *whole, *windows; // rows that see each other: [n_tiles], [n_windows]
+    struct attn_part *parts;           // [n_tiles + n_windows] of them in a slice
     size_t n_windows;
+    struct vit_slices slices;
 
     float *memory;    // one allocation in the backend that holds all the others, f32
     float *x;         // [n_tiles * n_rows, n_embd] the residual stream
-    float *norm;      // [n_tiles * n_rows, n_embd]
+    float *norm;      // [rows of a slice, n_embd]
     float *qkv;       // [3, n_tiles * n_rows, n_embd], or [n_tiles * n_rows, 3, n_embd] where fused
-    float *attn;      // [n_tiles * n_rows, n_embd]
-    float *ff, *gate; // [FF_ROWS, n_ff]
-    float *patches;   // [n_tiles * n_patches, 3 * patch_size * patch_size]
-    float *positions; // [n_rows, n_embd]: what is added to each tile's rows
-    float *host;      // as patches, host memory
+    float *attn;      // [rows of a slice, n_embd]
+    float *ff, *gate; // [rows of a slice, n_ff]
+    float *patches;   // [patches at a time, 3 * patch_size * patch_size]
 };
 
 // False with ERR_NOMEM. vit_clear also after failure.
@@ -35,7 +44,9 @@ bool vit_init(struct vit *t, const struct vision_model *m, size_t n_tiles, size_
 void vit_clear(struct vit *t);
 
 void vit_embed(struct vit *t, const float *pixels); // [n_tiles, 3, height, width] f32, host memory
-void vit_block(struct vit *t, size_t i);
+// A block runs in slices of rows, each a short step also of a very large tile: all of 0 .. n - 1, in order.
+size_t vit_block_slices(const struct vision_model *m, size_t n_tiles, size_t n_patches);
+void vit_block(struct vit *t, size_t i, size_t slice);
 // [n_tiles * n_patches, n_embd] f32 in the backend, without the class rows, behind the last norm where it
 // belongs to the encoder; borrowed until the next call.
 const float *vit_features(struct vit *t);
