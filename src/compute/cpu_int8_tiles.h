@@ -1,6 +1,6 @@
 // Products of cpu_int8.h, written over the vectors of cpu_vector.h and cpu_tiles.h, which the including file has.
 //
-// The 256 inputs of three panels stay in the first-level cache while all rows pass. A tile keeps the sums of some
+// The 256 inputs of TILE_PANELS panels stay in the first-level cache while all rows pass. A tile keeps the sums of some
 // rows in registers: whole numbers over a group, floats over a block; then the totals in memory take the block
 // times the outputs' scales. Each result takes its groups and blocks in order: it is the same in any tile.
 #ifndef COMPUTE_CPU_INT8_TILES_H
@@ -51,14 +51,14 @@ INLINE void int8_tile(const struct int8_product *p, const uint8_t *w, const stru
         const struct int8_product *p, const uint8_t *w, const struct int8_row *x, float *totals, size_t n) { \
         int8_tile(p, w, x, totals, n, n_panels, n_rows);                                                     \
     }
-INT8_TILE(full, PANELS_TOGETHER, TILE_ROWS)
-INT8_TILE(full_row, PANELS_TOGETHER, 1)
+INT8_TILE(full, TILE_PANELS, TILE_ROWS)
+INT8_TILE(full_row, TILE_PANELS, 1)
 INT8_TILE(single, 1, SINGLE_ROWS)
 INT8_TILE(single_row, 1, 1)
 
 INLINE void int8_tiles(const struct int8_product *p, const uint8_t *w, const struct int8_row *x, size_t n,
                        const size_t n_panels) {
-    const bool full = n_panels == PANELS_TOGETHER;
+    const bool full = n_panels == TILE_PANELS;
     const size_t most = full ? TILE_ROWS : SINGLE_ROWS;
     size_t row = 0;
     for (; row + most <= p->n_rows; row += most)
@@ -97,8 +97,8 @@ INLINE void int8_panels(const struct int8_product *p, size_t out, const size_t n
 
 static void vector_int8_product(const struct int8_product *p) {
     size_t out = 0;
-    for (; out + INT8_OUTS <= p->n_out; out += INT8_OUTS)
-        int8_panels(p, out, PANELS_TOGETHER);
+    for (; out + TILE_PANELS * PANEL_OUTS <= p->n_out; out += TILE_PANELS * PANEL_OUTS)
+        int8_panels(p, out, TILE_PANELS);
     for (; out < p->n_out; out += PANEL_OUTS)
         int8_panels(p, out, 1);
 }
