@@ -44,7 +44,7 @@ size_t vocab_decode_bytes(const char *text, size_t len, char *out) {
 
 // Where the pair is, or the empty place where it belongs.
 static struct merge *merge_slot(const struct tokenizer *t, uint32_t left, uint32_t right) {
-    size_t i = merge_hash(left, right) & t->merges_mask;
+    size_t i = merge_hash(t, left, right) & t->merges_mask;
     while (t->merges[i].left1 && (t->merges[i].left1 != left + 1 || t->merges[i].right != right))
         i = (i + 1) & t->merges_mask;
     return &t->merges[i];

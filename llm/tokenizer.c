@@ -135,7 +135,7 @@ bool tokenizer_find_piece(const struct tokenizer *t, const char *text, size_t le
 }
 
 bool tokenizer_find_merge(const struct tokenizer *t, int32_t left, int32_t right, int32_t *id, float *score) {
-    for (size_t i = merge_hash((uint32_t)left, (uint32_t)right) & t->merges_mask;;
+    for (size_t i = merge_hash(t, (uint32_t)left, (uint32_t)right) & t->merges_mask;;
          i = (i + 1) & t->merges_mask) {
         const struct merge *m = &t->merges[i];
         if (m->left1 == 0)

@@ -4,8 +4,10 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum {
     PIECE_BYTES_MAX = 1 << 20,
@@ -14,19 +16,17 @@ enum {
 
 // ---- hash tables of token texts ----
 
-static uint32_t text_hash(const char *s, size_t len) {
-    uint64_t h = len * 0x9e3779b97f4a7c15u;
+static uint32_t text_hash(const struct tokenizer *t, const char *s, size_t len) {
+    uint64_t h = vocab_mix(len, t->hash_key);
     for (; len >= 8; s += 8, len -= 8) {
         uint64_t v;
         memcpy(&v, s, 8);
-        h = (h ^ v) * 0xff51afd7ed558ccdu;
-        h ^= h >> 32;
+        h = vocab_mix(h ^ v, t->hash_key);
     }
     uint64_t v = 0;
     for (size_t i = 0; i < len; i++)
         v = v << 8 | (unsigned char)s[i];
-    h = (h ^ v) * 0xff51afd7ed558ccdu;
-    return (uint32_t)(h >> 32) ^ (uint32_t)h;
+    return (uint32_t)vocab_mix(h ^ v, t->hash_key);
 }
 
 static bool table_create(struct table *table, size_t n, struct err *err) {
@@ -64,13 +64,13 @@ static struct slot *table_slot(const struct tokenizer *t, const struct table *ta
 
 static void table_put(const struct tokenizer *t, struct table *table, size_t id) {
     struct gguf_string key = table_key(t, table, id);
-    uint32_t hash = text_hash(key.data, key.len);
+    uint32_t hash = text_hash(t, key.data, key.len);
     struct slot *slot = table_slot(t, table, key.data, key.len, hash);
     *slot = (struct slot){.hash = hash, .id1 = (uint32_t)id + 1};
 }
 
 int32_t vocab_find(const struct tokenizer *t, const struct table *table, const char *s, size_t len) {
-    return (int32_t)table_slot(t, table, s, len, text_hash(s, len))->id1 - 1;
+    return (int32_t)table_slot(t, table, s, len, text_hash(t, s, len))->id1 - 1;
 }
 
 // ---- opening ----
@@ -457,6 +457,8 @@ static bool load_normaliser(struct tokenizer *t, const struct gguf *g, struct er
 }
 
 bool vocab_load(struct tokenizer *t, const struct gguf *g, const char *pre, struct err *err) {
+    if (getrandom(&t->hash_key, sizeof t->hash_key, 0) != (ssize_t)sizeof t->hash_key)
+        return err_set(err, ERR_IO, "no random key for the vocabulary: %s", strerror(errno));
     return load_kind(t, g, pre, err) && load_texts(t, g, err) && load_scores(t, g, err) &&
            load_types(t, g, err) && load_special_ids(t, g, err) && decode_pieces(t, err) &&
            index_tokens(t, err) && load_normaliser(t, g, err);

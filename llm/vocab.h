@@ -44,12 +44,13 @@ struct tokenizer {
     enum vocab_kind kind;
     const struct gguf_string *texts; // [n_vocab] as the file writes them
     size_t n_vocab;
-    float *scores;  // [n_vocab]; NULL where only SentencePiece needs them
-    uint8_t *types; // [n_vocab] enum token_type
-    bool *is_end;   // [n_vocab]
-    char *decoded;  // the pieces' own bytes, one after another
-    size_t *starts; // [n_vocab + 1] where a piece begins in decoded
-    size_t longest; // bytes of the longest decoded piece
+    uint64_t hash_key; // of the tables below, random: a file cannot choose texts that share a slot
+    float *scores;     // [n_vocab]; NULL where only SentencePiece needs them
+    uint8_t *types;    // [n_vocab] enum token_type
+    bool *is_end;      // [n_vocab]
+    char *decoded;     // the pieces' own bytes, one after another
+    size_t *starts;    // [n_vocab + 1] where a piece begins in decoded
+    size_t longest;    // bytes of the longest decoded piece
 
     struct table pieces;   // what merging may give: normal tokens
     struct table specials; // control, unknown and user-defined tokens
@@ -84,9 +85,15 @@ bool vocab_load_unigram(struct tokenizer *t, struct err *err);
 const struct gguf_key *vocab_array(const struct gguf *g, const char *name, enum gguf_type type,
                                    const char *type_name, struct err *err);
 
-static inline size_t merge_hash(uint32_t left, uint32_t right) {
-    uint64_t h = ((uint64_t)left << 32 | right) * 0x9e3779b97f4a7c15u;
-    return (size_t)(h >> 32);
+// Both halves of a product of 128 bits in one: without the key nobody can say which inputs meet.
+static inline uint64_t vocab_mix(uint64_t h, uint64_t key) {
+    uint64_t factor = (key << 32 | key >> 32) | 1;
+    unsigned __int128 product = (unsigned __int128)(h ^ key) * factor;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline size_t merge_hash(const struct tokenizer *t, uint32_t left, uint32_t right) {
+    return (size_t)vocab_mix((uint64_t)left << 32 | right, t->hash_key);
 }
 
 // The id of the token of this table, or TOKEN_NONE.

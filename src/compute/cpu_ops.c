@@ -479,7 +479,3 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
     };
     return &c->ops;
 }
-
-struct pool *cpu_pool(struct ops *o) {
-    return cpu_of(o)->pool;
-}
