@@ -12,19 +12,28 @@
 
 const struct panel_type *panel_type(enum tensor_type type) {
     static const struct panel_type types[TENSOR_TYPES] = {
-        [TENSOR_Q8_0] = {2, {{2, 2}, {32, 4}}, 0},
-        [TENSOR_Q4_0] = {2, {{2, 2}, {16, 4}}, 0},
-        [TENSOR_Q4_1] = {2, {{4, 2}, {16, 4}}, 0},
-        [TENSOR_Q5_0] = {3, {{2, 2}, {4, 4}, {16, 4}}, 2},
-        [TENSOR_Q5_1] = {3, {{4, 2}, {4, 4}, {16, 4}}, 4},
-        [TENSOR_IQ4_NL] = {2, {{2, 2}, {16, 4}}, 0},
-        [TENSOR_MXFP4] = {2, {{1, 1}, {16, 4}}, 0},
-        [TENSOR_Q2_K] = {3, {{16, 1}, {64, 4}, {4, 2}}, 0},
-        [TENSOR_Q3_K] = {3, {{96, 4}, {12, 1}, {2, 2}}, 0},
-        [TENSOR_Q4_K] = {3, {{4, 2}, {12, 1}, {128, 4}}, 0},
-        [TENSOR_Q5_K] = {3, {{4, 2}, {12, 1}, {160, 4}}, 0},
-        [TENSOR_Q6_K] = {3, {{192, 4}, {16, 1}, {2, 2}}, 0},
-        [TENSOR_IQ4_XS] = {3, {{4, 2}, {4, 1}, {128, 4}}, 0},
+        [TENSOR_Q8_0] = {2, {{0, 2, 2}, {2, 32, 4}}, 0},
+        [TENSOR_Q4_0] = {2, {{0, 2, 2}, {2, 16, 4}}, 0},
+        [TENSOR_Q4_1] = {2, {{0, 4, 2}, {4, 16, 4}}, 0},
+        [TENSOR_Q5_0] = {3, {{0, 2, 2}, {2, 4, 4}, {6, 16, 4}}, 2},
+        [TENSOR_Q5_1] = {3, {{0, 4, 2}, {4, 4, 4}, {8, 16, 4}}, 4},
+        [TENSOR_IQ4_NL] = {2, {{0, 2, 2}, {2, 16, 4}}, 0},
+        [TENSOR_MXFP4] = {2, {{0, 1, 1}, {1, 16, 4}}, 0},
+        [TENSOR_Q2_K] = {3, {{0, 16, 1}, {16, 64, 4}, {80, 4, 2}}, 0},
+        [TENSOR_Q3_K] = {3, {{0, 96, 4}, {96, 12, 1}, {108, 2, 2}}, 0},
+        [TENSOR_Q4_K] = {3, {{0, 4, 2}, {4, 12, 1}, {16, 128, 4}}, 0},
+        [TENSOR_Q5_K] = {3, {{0, 4, 2}, {4, 12, 1}, {16, 160, 4}}, 0},
+        [TENSOR_Q6_K] = {8,
+                         {{208, 2, 2},
+                          {192, 16, 1},
+                          {0, 32, 4}, // low bits of runs 0 and 2, then the high bits of all four
+                          {128, 32, 4},
+                          {32, 32, 4},
+                          {64, 32, 4},
+                          {160, 32, 4},
+                          {96, 32, 4}},
+                         0},
+        [TENSOR_IQ4_XS] = {3, {{0, 4, 2}, {4, 4, 1}, {8, 128, 4}}, 0},
     };
     size_t id = (size_t)type;
     return id < TENSOR_TYPES && types[id].n_fields ? &types[id] : NULL;
@@ -82,12 +91,13 @@ static void pack_block(uint8_t *to, const struct panel_type *p, const uint8_t *f
     for (size_t f = 0; f < p->n_fields; f++) {
         size_t size = p->fields[f].size_bytes, unit = p->fields[f].unit_bytes;
         uint8_t *field = to + at * PANEL_OUTS;
+        const uint8_t *field_from = from + p->fields[f].from;
         if (unit == 4)
-            interleave(field, from + at, from_stride, size, 4);
+            interleave(field, field_from, from_stride, size, 4);
         else if (unit == 2)
-            interleave(field, from + at, from_stride, size, 2);
+            interleave(field, field_from, from_stride, size, 2);
         else
-            interleave(field, from + at, from_stride, size, 1);
+            interleave(field, field_from, from_stride, size, 1);
         at += size;
     }
     for (size_t out = 0; p->bits_at && out < PANEL_OUTS; out++)
@@ -117,8 +127,9 @@ void panel_unpack_row(uint8_t *row, const struct panel_type *p, enum tensor_type
         size_t at = begin;
         for (size_t f = 0; f < p->n_fields; f++) {
             size_t unit = p->fields[f].unit_bytes;
-            for (size_t end = at + p->fields[f].size_bytes; at < end; at += unit)
-                memcpy(row + at, panel + at * PANEL_OUTS + out * unit, unit);
+            uint8_t *to = row + begin + p->fields[f].from;
+            for (size_t i = 0; i < p->fields[f].size_bytes; i += unit, at += unit)
+                memcpy(to + i, panel + at * PANEL_OUTS + out * unit, unit);
         }
         assert(at == begin + block_bytes);
         if (p->bits_at)

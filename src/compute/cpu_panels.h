@@ -18,7 +18,7 @@ enum {
     PANEL_OUTS = 16,
     PANEL_N = 256,       // inputs that are unpacked at a time
     PANELS_TOGETHER = 3, // that many rows pass at a time
-    PANEL_FIELDS_MAX = 4,
+    PANEL_FIELDS_MAX = 8,
 };
 
 // Up to 256 activations of a row, x = d qs.
@@ -79,11 +79,12 @@ static inline struct panel_kind panel_kind(enum tensor_type type) {
     }
 }
 
-// A type's layout. Fields cover its block in order.
+// A type's layout: the pieces of its block, in the order in which kernels come to need them, so that memory is read
+// forwards. Together they are the whole block.
 struct panel_type {
     size_t n_fields;
     struct {
-        uint8_t size_bytes, unit_bytes; // of one output
+        uint8_t from, size_bytes, unit_bytes; // of one output: first byte in the file's block, ..
     } fields[PANEL_FIELDS_MAX];
     uint8_t bits_at; // byte of 32 single bits that are sorted by input % 4, 0 = none
 };

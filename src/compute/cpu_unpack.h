@@ -82,7 +82,7 @@ INLINE vi unit32(const uint8_t *p, size_t j, size_t v, enum tensor_type type) {
     return has_bits ? vi_or(q, move_bit(vi_load(bits), (int)j, 4)) : q;
 }
 
-// Unit j of 64 of types of 256. Its run of 32 inputs is j / 8; the fields' order is quant_blocks.c's.
+// Unit j of 64 of types of 256. Its run of 32 inputs is j / 8; the fields' order is panel_type's.
 INLINE vi unit256(const uint8_t *p, size_t j, size_t v, enum tensor_type type) {
     const size_t run = j / 8, in_run = j % 8, half = j / 32;
     p += v * VI_BYTES;
@@ -102,9 +102,11 @@ INLINE vi unit256(const uint8_t *p, size_t j, size_t v, enum tensor_type type) {
         return vi_lookup(low_bits(vi_load(qs + (4 * run + in_run % 4) * UNIT), in_run < 4 ? 0 : 4, 4),
                          panel_iq4_values);
     }
-    // Q6_K: the low 4 bits of runs 0 and 1 of a half in low halves of bytes, of runs 2 and 3 in the high ones
-    vi q = low_bits(vi_load(p + (16 * half + run % 2 * 8 + in_run) * UNIT), run % 4 < 2 ? 0 : 4, 4);
-    vi high = vi_load(p + PANEL_OUTS * 128 + (8 * half + in_run) * UNIT), mask = vi_set1_8(0x30);
+    // Q6_K: the low 4 bits of runs 0 and 1 of a half in low halves of bytes, of runs 2 and 3 in the high ones; the
+    // high 2 bits of all four lie between the two.
+    const uint8_t *qs = p + PANEL_OUTS * 18 + half * 24 * UNIT;
+    vi q = low_bits(vi_load(qs + (run % 2 * 16 + in_run) * UNIT), run % 4 < 2 ? 0 : 4, 4);
+    vi high = vi_load(qs + (8 + in_run) * UNIT), mask = vi_set1_8(0x30);
     int left = 4 - (int)(run % 4 * 2);
     return vi_or(q, vi_and(left > 0 ? vi_shl(high, left) : left < 0 ? vi_shr(high, -left) : high, mask));
 }
@@ -150,7 +152,7 @@ INLINE void scales_q3_k(struct panel_unpacked *u, const uint8_t *p) {
 
 INLINE void scales_q6_k(struct panel_unpacked *u, const uint8_t *p) {
     for (size_t g = 0; g < 16; g++)
-        store_scales(u->scales[g], p + 208 * PANEL_OUTS, load_bytes(p + (192 + g) * PANEL_OUTS));
+        store_scales(u->scales[g], p, load_bytes(p + (2 + g) * PANEL_OUTS));
 }
 
 INLINE void scales_iq4_xs(struct panel_unpacked *u, const uint8_t *p) {
