@@ -6,6 +6,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,14 +22,20 @@
 
 enum { POOL_SPINS = 2000 }; // some 20-60 us: longer than the gap between two operations of a layer
 
+// The chunks of a loop that a thread begins with: neighbours, and a counter that mostly it alone touches. Who is
+// done with its own goes on with those of others.
+struct share {
+    alignas(64) _Atomic size_t next;
+    size_t end;
+};
+
 struct pool {
     size_t n_threads;
     pthread_t *threads; // [n_threads - 1]
     // The loop at hand: written before `open` is set, read only between n_inside++ and n_inside--.
     pool_fn fn;
     void *ctx;
-    size_t n_chunks;
-    _Atomic size_t next_chunk;
+    struct share *shares;        // [n_threads]
     _Atomic uint32_t generation; // futex: counts loops; helpers wait for it to change
     _Atomic uint32_t open;       // generation of the loop that may be entered, 0 = none
     _Atomic uint32_t n_inside;   // helpers that are, or are about to find out whether they may be, inside
@@ -46,11 +53,13 @@ static void futex_wake_all(_Atomic uint32_t *word) {
 }
 
 static void pool_claim_chunks(struct pool *p, size_t thread) {
-    for (;;) {
-        size_t chunk = atomic_fetch_add_explicit(&p->next_chunk, 1, memory_order_relaxed);
-        if (chunk >= p->n_chunks)
-            return;
-        p->fn(p->ctx, chunk, thread);
+    for (size_t i = 0; i < p->n_threads; i++) {
+        struct share *s = &p->shares[(thread + i) % p->n_threads];
+        while (atomic_load_explicit(&s->next, memory_order_relaxed) < s->end) {
+            size_t chunk = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+            if (chunk < s->end)
+                p->fn(p->ctx, chunk, thread);
+        }
     }
 }
 
@@ -86,6 +95,9 @@ struct pool *pool_create(size_t n_threads) {
     struct pool *p = xcalloc(1, sizeof *p);
     p->n_threads = n_threads;
     p->threads = xcalloc(n_threads, sizeof *p->threads);
+    p->shares = aligned_alloc(alignof(struct share), n_threads * sizeof *p->shares);
+    if (!p->shares)
+        abort();
     atomic_store(&p->next_index, 1);
     for (size_t i = 0; i + 1 < n_threads; i++)
         if (pthread_create(&p->threads[i], NULL, pool_main, p) != 0) {
@@ -109,6 +121,7 @@ void pool_destroy(struct pool *p) {
     for (size_t i = 0; i + 1 < p->n_threads; i++)
         pthread_join(p->threads[i], NULL);
     free(p->threads);
+    free(p->shares);
     free(p);
 }
 
@@ -124,8 +137,10 @@ void pool_run(struct pool *p, size_t n_chunks, pool_fn fn, void *ctx) {
     }
     p->fn = fn;
     p->ctx = ctx;
-    p->n_chunks = n_chunks;
-    atomic_store(&p->next_chunk, 0);
+    for (size_t i = 0; i < p->n_threads; i++) {
+        atomic_store_explicit(&p->shares[i].next, n_chunks * i / p->n_threads, memory_order_relaxed);
+        p->shares[i].end = n_chunks * (i + 1) / p->n_threads;
+    }
     uint32_t generation = atomic_load(&p->generation) + 1;
     generation += generation == 0; // 0 means "none" in `open`
     atomic_store(&p->open, generation);
