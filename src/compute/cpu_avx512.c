@@ -134,7 +134,7 @@ PRIMITIVE void vf_transpose(vf v[VF_N]) {
 #include "compute/cpu_attn.h"
 
 typedef __m512i vi;
-enum { VI_BYTES = 64, TILE_ROWS = 4, TILE_PANELS = 3 };
+enum { VI_BYTES = 64, TILE_ROWS = 8 };
 
 PRIMITIVE vi vi_load(const void *p) {
     return _mm512_loadu_si512(p);

@@ -1,6 +1,6 @@
 // Products of cpu_int8.h, written over the vectors of cpu_vector.h and cpu_tiles.h, which the including file has.
 //
-// The 256 inputs of TILE_PANELS panels stay in the first-level cache while all rows pass. A tile keeps the sums of some
+// The 256 inputs of INT8_PANELS panels stay in the first-level cache while all rows pass. A tile keeps the sums of some
 // rows in registers: whole numbers over a group, floats over a block; then the totals in memory take the block
 // times the outputs' scales. Each result takes its groups and blocks in order: it is the same in any tile.
 #ifndef COMPUTE_CPU_INT8_TILES_H
@@ -8,19 +8,26 @@
 
 #include "compute/cpu_int8.h"
 
+enum {
+    INT8_PANELS = VF_N == 16 ? INT8_OUTS / PANEL_OUTS : 1, // that rows pass together, by the registers there are
+    INT8_VECTORS = INT8_PANELS * VECTORS,
+    INT8_ROWS = 4,        // of a tile of so many panels
+    INT8_SINGLE_ROWS = 8, // of a tile of one panel
+};
+
 // totals += a block of n inputs of w [n_panels] times n_rows rows.
 INLINE void int8_tile(const struct int8_product *p, const uint8_t *w, const struct int8_row *x, float *totals,
                       size_t n, const size_t n_panels, const size_t n_rows) {
     const size_t n_vectors = n_panels * VECTORS;
-    vf acc[TILE_VECTORS][SINGLE_ROWS];
+    vf acc[INT8_VECTORS][INT8_SINGLE_ROWS];
     UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < n_vectors; v++) acc[v][r] =
         vf_set1(x[r].offset);
     for (size_t g = 0; g < n / INT8_GROUP; g++) {
-        vi sum[TILE_VECTORS][SINGLE_ROWS];
+        vi sum[INT8_VECTORS][INT8_SINGLE_ROWS];
         UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < n_vectors; v++) sum[v][r] =
             vi_zero();
         UNROLL for (size_t k = g * INT8_GROUP; k < (g + 1) * INT8_GROUP; k += 4) {
-            vi q[TILE_VECTORS];
+            vi q[INT8_VECTORS];
             UNROLL for (size_t v = 0; v < n_vectors; v++) q[v] =
                 vi_load(w + v / VECTORS * p->panel_bytes + k * PANEL_OUTS + v % VECTORS * VI_BYTES);
             UNROLL for (size_t r = 0; r < n_rows; r++) {
@@ -51,15 +58,15 @@ INLINE void int8_tile(const struct int8_product *p, const uint8_t *w, const stru
         const struct int8_product *p, const uint8_t *w, const struct int8_row *x, float *totals, size_t n) { \
         int8_tile(p, w, x, totals, n, n_panels, n_rows);                                                     \
     }
-INT8_TILE(full, TILE_PANELS, TILE_ROWS)
-INT8_TILE(full_row, TILE_PANELS, 1)
-INT8_TILE(single, 1, SINGLE_ROWS)
+INT8_TILE(full, INT8_PANELS, INT8_ROWS)
+INT8_TILE(full_row, INT8_PANELS, 1)
+INT8_TILE(single, 1, INT8_SINGLE_ROWS)
 INT8_TILE(single_row, 1, 1)
 
 INLINE void int8_tiles(const struct int8_product *p, const uint8_t *w, const struct int8_row *x, size_t n,
                        const size_t n_panels) {
-    const bool full = n_panels == TILE_PANELS;
-    const size_t most = full ? TILE_ROWS : SINGLE_ROWS;
+    const bool full = n_panels == INT8_PANELS;
+    const size_t most = full ? INT8_ROWS : INT8_SINGLE_ROWS;
     size_t row = 0;
     for (; row + most <= p->n_rows; row += most)
         (full ? int8_tile_full : int8_tile_single)(p, w, x + row, p->totals + row * INT8_OUTS, n);
@@ -97,8 +104,8 @@ INLINE void int8_panels(const struct int8_product *p, size_t out, const size_t n
 
 static void vector_int8_product(const struct int8_product *p) {
     size_t out = 0;
-    for (; out + TILE_PANELS * PANEL_OUTS <= p->n_out; out += TILE_PANELS * PANEL_OUTS)
-        int8_panels(p, out, TILE_PANELS);
+    for (; out + INT8_PANELS * PANEL_OUTS <= p->n_out; out += INT8_PANELS * PANEL_OUTS)
+        int8_panels(p, out, INT8_PANELS);
     for (; out < p->n_out; out += PANEL_OUTS)
         int8_panels(p, out, 1);
 }

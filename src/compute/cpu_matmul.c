@@ -333,11 +333,11 @@ static void matmul_panels(struct cpu *c, const struct product *products, size_t 
     }
     place_activations(c, &j);
     cpu_run(c, n_rows, n_rows * n_in, quantise_row, &j);
-    size_t n_blocks = div_up(n_rows, ROW_BLOCK), together = (n_rows > 1 ? PANELS_TOGETHER : 1) * PANEL_OUTS;
+    size_t n_blocks = div_up(n_rows, ROW_BLOCK);
     j.rows_a_block = div_up(n_rows, n_blocks);
     size_t least = div_up(CHUNK_MACS, size_max(1, j.rows_a_block * n_in));
     size_t share = div_up(n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));
-    j.chunk = div_up(size_max(least, share), together) * together;
+    j.chunk = div_up(size_max(least, share), PANEL_OUTS) * PANEL_OUTS;
     for (size_t i = 0; i < n; i++) {
         struct panel_part *part = &j.parts[i];
         const struct weight *w = part->w;

@@ -9,15 +9,13 @@
 
 #include "compute/tensor.h"
 
-#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
     PANEL_OUTS = 16,
-    PANEL_N = 256,       // inputs that are unpacked at a time
-    PANELS_TOGETHER = 3, // that many rows pass at a time
+    PANEL_N = 256, // inputs that are unpacked at a time
     PANEL_FIELDS_MAX = 8,
 };
 
@@ -100,9 +98,8 @@ void panel_pack(uint8_t *panel, const struct panel_type *p, enum tensor_type typ
 void panel_unpack_row(uint8_t *row, const struct panel_type *p, enum tensor_type type, const uint8_t *panel,
                       size_t row_bytes, size_t out);
 
-// Panels of 256 inputs as integers.
-struct panel_unpacked {
-    alignas(64) uint8_t q[PANEL_N / 4][PANEL_OUTS][4];
+// The scales and mins of 256 inputs of a panel.
+struct panel_scales {
     float scales[16][PANEL_OUTS]; // of each group
     union {
         float m[8][PANEL_OUTS];
@@ -124,8 +121,9 @@ struct panel_product {
 };
 
 struct panel_scratch {
-    struct panel_unpacked panels[PANELS_TOGETHER];
-    float totals[]; // [n_rows, PANELS_TOGETHER, PANEL_OUTS]
+    struct panel_scales scales;
+    uint8_t quants[PANEL_N / 4][PANEL_OUTS][4]; // of a codebook type, plus its offset
+    float totals[];                             // [n_rows, PANEL_OUTS]
 };
 
 size_t panel_scratch_bytes(size_t n_rows);

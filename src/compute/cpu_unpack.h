@@ -65,6 +65,11 @@ INLINE vi move_bit(vi v, int bit, int to) {
     return vi_and(bit < to ? vi_shl(v, to - bit) : bit > to ? vi_shr(v, bit - to) : v, vi_set1_8(1 << to));
 }
 
+// Bit 4 half + run of the bytes v as their bit `to`.
+INLINE vi half_bit(vi v, size_t half, int run, int to) {
+    return move_bit(vi_shr(v, (int)(4 * half)), run, to);
+}
+
 // Unit j of 8 of types of 32: inputs 4 j .. 4 j + 3 of the outputs of lane vector v.
 INLINE vi unit32(const uint8_t *p, size_t j, size_t v, enum tensor_type type) {
     const bool has_m = type == TENSOR_Q4_1 || type == TENSOR_Q5_1;
@@ -82,38 +87,40 @@ INLINE vi unit32(const uint8_t *p, size_t j, size_t v, enum tensor_type type) {
     return has_bits ? vi_or(q, move_bit(vi_load(bits), (int)j, 4)) : q;
 }
 
-// Unit j of 64 of types of 256. Its run of 32 inputs is j / 8; the fields' order is panel_type's.
-INLINE vi unit256(const uint8_t *p, size_t j, size_t v, enum tensor_type type) {
-    const size_t run = j / 8, in_run = j % 8, half = j / 32;
+// Unit j of 32 of a half of types of 256. Its run of 32 inputs is j / 8 of 4; the fields' order is
+// panel_type's. That `half` need not be known before the run keeps loops over blocks short.
+INLINE vi unit256(const uint8_t *p, size_t half, const size_t j, size_t v, enum tensor_type type) {
+    const size_t run = j / 8, in_run = j % 8;
     p += v * VI_BYTES;
     if (type == TENSOR_Q2_K || type == TENSOR_Q3_K) {
         const uint8_t *qs = p + PANEL_OUTS * (type == TENSOR_Q2_K ? 16 : 32);
-        vi q = low_bits(vi_load(qs + (8 * half + in_run) * UNIT), (int)(run % 4 * 2), 2);
-        return type == TENSOR_Q2_K ? q : vi_or(q, move_bit(vi_load(p + in_run * UNIT), (int)run, 2));
+        vi q = low_bits(vi_load(qs + (8 * half + in_run) * UNIT), (int)run * 2, 2);
+        return type == TENSOR_Q2_K ? q : vi_or(q, half_bit(vi_load(p + in_run * UNIT), half, (int)run, 2));
     }
     if (type == TENSOR_Q4_K || type == TENSOR_Q5_K) {
         const uint8_t *qs = p + PANEL_OUTS * (type == TENSOR_Q4_K ? 16 : 48);
-        vi q = low_bits(vi_load(qs + (run / 2 * 8 + in_run) * UNIT), run % 2 ? 4 : 0, 4);
+        vi q = low_bits(vi_load(qs + (16 * half + run / 2 * 8 + in_run) * UNIT), run % 2 ? 4 : 0, 4);
         const uint8_t *bits = p + PANEL_OUTS * 16;
-        return type == TENSOR_Q4_K ? q : vi_or(q, move_bit(vi_load(bits + in_run * UNIT), (int)run, 4));
+        return type == TENSOR_Q4_K ? q : vi_or(q, half_bit(vi_load(bits + in_run * UNIT), half, (int)run, 4));
     }
     if (type == TENSOR_IQ4_XS) {
         const uint8_t *qs = p + PANEL_OUTS * 8;
-        return vi_lookup(low_bits(vi_load(qs + (4 * run + in_run % 4) * UNIT), in_run < 4 ? 0 : 4, 4),
-                         panel_iq4_values);
+        return vi_lookup(
+            low_bits(vi_load(qs + (16 * half + 4 * run + in_run % 4) * UNIT), in_run < 4 ? 0 : 4, 4),
+            panel_iq4_values);
     }
-    // Q6_K: the low 4 bits of runs 0 and 1 of a half in low halves of bytes, of runs 2 and 3 in the high ones; the
-    // high 2 bits of all four lie between the two.
+    // Q6_K: the low 4 bits of runs 0 and 1 in low halves of bytes, of runs 2 and 3 in the high ones; the high 2 bits
+    // of all four lie between the two.
     const uint8_t *qs = p + PANEL_OUTS * 18 + half * 24 * UNIT;
-    vi q = low_bits(vi_load(qs + (run % 2 * 16 + in_run) * UNIT), run % 4 < 2 ? 0 : 4, 4);
+    vi q = low_bits(vi_load(qs + (run % 2 * 16 + in_run) * UNIT), run < 2 ? 0 : 4, 4);
     vi high = vi_load(qs + (8 + in_run) * UNIT), mask = vi_set1_8(0x30);
-    int left = 4 - (int)(run % 4 * 2);
+    int left = 4 - (int)(run * 2);
     return vi_or(q, vi_and(left > 0 ? vi_shl(high, left) : left < 0 ? vi_shr(high, -left) : high, mask));
 }
 
 // Scales and mins of Q4_K and Q5_K: groups 0-3 in the low 6 bits of bytes g and g + 4; groups 4-7 have 4 bits
 // of each in byte g + 4, and their top 2 bits above the others'.
-INLINE void scales_k(struct panel_unpacked *u, const uint8_t *d) {
+INLINE void scales_k(struct panel_scales *u, const uint8_t *d) {
     const uint8_t *packed = d + 4 * PANEL_OUTS;
     __m128i mins[8];
     store_f16(u->d_min, d + 2 * PANEL_OUTS);
@@ -129,7 +136,7 @@ INLINE void scales_k(struct panel_unpacked *u, const uint8_t *d) {
         store_mins(u->mins[i], mins[2 * i], mins[2 * i + 1]);
 }
 
-INLINE void scales_q2_k(struct panel_unpacked *u, const uint8_t *p) {
+INLINE void scales_q2_k(struct panel_scales *u, const uint8_t *p) {
     const uint8_t *d = p + 80 * PANEL_OUTS;
     for (size_t i = 0; i < 8; i++) {
         __m128i a = load_bytes(p + 2 * i * PANEL_OUTS), b = load_bytes(p + (2 * i + 1) * PANEL_OUTS);
@@ -140,7 +147,7 @@ INLINE void scales_q2_k(struct panel_unpacked *u, const uint8_t *p) {
     store_f16(u->d_min, d + 2 * PANEL_OUTS);
 }
 
-INLINE void scales_q3_k(struct panel_unpacked *u, const uint8_t *p) {
+INLINE void scales_q3_k(struct panel_scales *u, const uint8_t *p) {
     const uint8_t *scales = p + 96 * PANEL_OUTS, *d = p + 108 * PANEL_OUTS;
     for (size_t g = 0; g < 16; g++) {
         __m128i low = shift_bytes(load_bytes(scales + g % 8 * PANEL_OUTS), g < 8 ? 0 : 4, 15);
@@ -150,12 +157,12 @@ INLINE void scales_q3_k(struct panel_unpacked *u, const uint8_t *p) {
     }
 }
 
-INLINE void scales_q6_k(struct panel_unpacked *u, const uint8_t *p) {
+INLINE void scales_q6_k(struct panel_scales *u, const uint8_t *p) {
     for (size_t g = 0; g < 16; g++)
         store_scales(u->scales[g], p, load_bytes(p + (2 + g) * PANEL_OUTS));
 }
 
-INLINE void scales_iq4_xs(struct panel_unpacked *u, const uint8_t *p) {
+INLINE void scales_iq4_xs(struct panel_scales *u, const uint8_t *p) {
     const uint8_t *high = p + 2 * PANEL_OUTS, *low = p + 4 * PANEL_OUTS;
     __m128i high0 = load_bytes(high), high1 = load_bytes(high + PANEL_OUTS), three = _mm_set1_epi16(3);
     for (size_t g = 0; g < 8; g++) {
@@ -169,7 +176,7 @@ INLINE void scales_iq4_xs(struct panel_unpacked *u, const uint8_t *p) {
 }
 
 // Scales and mins of types of 32: block i of up to 8.
-INLINE void scales32(struct panel_unpacked *u, size_t i, const uint8_t *p, enum tensor_type type) {
+INLINE void scales32(struct panel_scales *u, size_t i, const uint8_t *p, enum tensor_type type) {
     if (type == TENSOR_MXFP4) {
         for (size_t out = 0; out < PANEL_OUTS; out++)
             u->scales[i][out] = quant_e8m0_half(p[out]);
@@ -180,7 +187,7 @@ INLINE void scales32(struct panel_unpacked *u, size_t i, const uint8_t *p, enum 
         store_f16(u->m[i], p + 2 * PANEL_OUTS);
 }
 
-INLINE void scales256(struct panel_unpacked *u, const uint8_t *p, enum tensor_type type) {
+INLINE void scales256(struct panel_scales *u, const uint8_t *p, enum tensor_type type) {
     if (type == TENSOR_Q2_K)
         scales_q2_k(u, p);
     else if (type == TENSOR_Q3_K)
@@ -195,16 +202,16 @@ INLINE void scales256(struct panel_unpacked *u, const uint8_t *p, enum tensor_ty
 
 // The codebook types, at the pace of their plain C: block i of rows of the file. Outputs past n_outs keep
 // what was there: they are not stored.
-INLINE void unpack_rows(struct panel_unpacked *u, const uint8_t *rows, size_t row_bytes, size_t i,
+INLINE void unpack_rows(struct panel_scratch *s, const uint8_t *rows, size_t row_bytes, size_t i,
                         size_t n_outs, enum tensor_type type) {
     const struct quant_traits *traits = quant_traits(type);
     for (size_t out = 0; out < n_outs; out++) {
         struct quant_block b;
         traits->unpack(&b, rows + out * row_bytes + i * traits->block_bytes);
         for (size_t k = 0; k < PANEL_N; k++)
-            u->q[k / 4][out][k % 4] = (uint8_t)(b.q[k] + 128);
+            s->quants[k / 4][out][k % 4] = (uint8_t)(b.q[k] + 128);
         for (size_t g = 0; g < 16; g++)
-            u->scales[g][out] = b.d * b.scales[g];
+            s->scales.scales[g][out] = b.d * b.scales[g];
     }
 }
 
