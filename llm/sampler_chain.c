@@ -10,7 +10,8 @@
 //   temperature  scale / T; dynamic: T = T0 - r + 2 r (entropy / ln n)^e     (kalomaze 2023)
 //   mirostat 1   Zipf's exponent s of the 100 best -> k; mirostat 2: surprise at most mu   (Basu 2020)
 //
-// A heap gives the best one by one, so a vocabulary is never sorted whole for the few that matter.
+// A heap gives the best one by one, so a vocabulary is never sorted whole for the few that matter. Of top-k's few
+// the worst is a bar that nearly all others fail: most of a vocabulary is looked at once and stays in its place.
 #include "llm/sampler_chain.h"
 
 #include <math.h>
@@ -36,12 +37,18 @@ static bool is_better(const struct candidate *a, const struct candidate *b) {
     return a->key > b->key || (a->key == b->key && a->id < b->id);
 }
 
-static void sift_down(struct candidate *heap, size_t n, size_t i) {
+static bool is_worse(const struct candidate *a, const struct candidate *b) {
+    return is_better(b, a);
+}
+
+// Of a heap whose top goes before all others.
+static void sift_down(struct candidate *heap, size_t n, size_t i,
+                      bool (*goes_before)(const struct candidate *a, const struct candidate *b)) {
     struct candidate moved = heap[i];
     for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && is_better(&heap[child + 1], &heap[child]))
+        if (child + 1 < n && goes_before(&heap[child + 1], &heap[child]))
             child++;
-        if (!is_better(&heap[child], &moved))
+        if (!goes_before(&heap[child], &moved))
             break;
         heap[i] = heap[child];
     }
@@ -53,7 +60,7 @@ const struct candidate *chain_best(struct chain *ch, size_t i) {
     if (ch->end - ch->mid <= i && !ch->is_heap) {
         size_t n = ch->mid - ch->first;
         for (size_t k = n / 2; k-- > 0;)
-            sift_down(heap, n, k);
+            sift_down(heap, n, k, is_better);
         ch->is_heap = true;
     }
     while (ch->end - ch->mid <= i) {
@@ -61,7 +68,7 @@ const struct candidate *chain_best(struct chain *ch, size_t i) {
         struct candidate top = heap[0];
         heap[0] = heap[n];
         if (n > 0)
-            sift_down(heap, n, 0);
+            sift_down(heap, n, 0, is_better);
         heap[n] = top;
     }
     return &ch->c[ch->end - 1 - i];
@@ -118,9 +125,26 @@ double chain_entropy(const struct chain *ch) {
     return entropy;
 }
 
+// Drops all but the n best of those that are not sorted. They make a heap with the worst of them on top, which
+// few of the others beat.
+static void keep_best_unsorted(struct chain *ch, size_t n) {
+    struct candidate *heap = ch->c + ch->mid - n;
+    for (size_t k = n / 2; k-- > 0;)
+        sift_down(heap, n, k, is_worse);
+    for (struct candidate *c = ch->c + ch->first; c < heap; c++)
+        if (is_better(c, heap)) {
+            *heap = *c;
+            sift_down(heap, n, 0, is_worse);
+        }
+    ch->first = ch->mid - n;
+    ch->is_heap = false;
+}
+
 void chain_top_k(struct chain *ch, size_t k) {
     if (k == 0 || k >= chain_n(ch))
         return;
+    if (k > ch->end - ch->mid)
+        keep_best_unsorted(ch, k - (ch->end - ch->mid));
     chain_best(ch, k - 1);
     keep_sorted(ch, k);
 }

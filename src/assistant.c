@@ -5,7 +5,8 @@
 //   job_start         prompt + sequence -> what is cached already, which pictures need an encode
 //   job_encode_layer  pixels -> ViT -> projector -> rows [n_tokens, n_embd], a layer a call
 //   job_rows          prompt rows or the last token -> what the next forward step computes
-//   job_accept        logits [n_vocab] -> sampler -> id -> detokeniser -> stop strings -> text event
+//   job_choose        logits [n_vocab] -> sampler -> id
+//   job_accept        id -> detokeniser -> stop strings -> text event
 //   job_finish        usage, stats, history
 #include "base/clock.h"
 #include "base/mem.h"
@@ -489,10 +490,13 @@ static bool job_accept_token(struct job *j, int32_t id, struct err *err) {
         job_emit_last_tokens(j, false);
         job_finish(j, FINISH_INCOMPLETE, NULL);
     } else {
-        j->token = id;
         j->state = JOB_DECODING;
     }
     return true;
+}
+
+bool job_choose(struct job *j, const struct llm_rows *rows, struct err *err) {
+    return !rows->logits || llm_sampler_next(j->sampler, rows->logits, &j->token, err);
 }
 
 bool job_accept(struct job *j, const struct llm_rows *rows, struct err *err) {
@@ -502,9 +506,7 @@ bool job_accept(struct job *j, const struct llm_rows *rows, struct err *err) {
         if (j->n_prefilled < j->usage.input_tokens)
             return true;
     }
-    int32_t id;
-    return llm_sampler_next(j->sampler, rows->logits, &id, err) && job_note_token(j, id, rows->logits, err) &&
-           job_accept_token(j, id, err);
+    return job_note_token(j, j->token, rows->logits, err) && job_accept_token(j, j->token, err);
 }
 
 void job_finish(struct job *j, enum finish finish, const struct err *err) {

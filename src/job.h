@@ -52,7 +52,7 @@ struct job { // inference thread, unless said otherwise
     size_t at_image;     // the image being encoded
     struct vision_encode *encode;
     size_t n_prefilled; // rows of the prompt that are in the sequence
-    int32_t token;      // the last one sampled, not yet in the sequence
+    int32_t token;      // the last one chosen, not yet in the sequence
 
     struct llm_sampler *sampler;
     struct llm_detok *detok;
@@ -89,7 +89,11 @@ bool job_encode_layer(struct job *j, struct err *err);
 // JOB_PREFILL (at most max_rows) and JOB_DECODING: what the job brings to the next step.
 struct llm_rows job_rows(const struct job *j, size_t max_rows);
 
-// After the step: prefill progress, or a token chosen and its text sent. May finish the job.
+// After a step that gave the job logits: chooses the token that job_accept takes. Touches nothing but the job, so
+// any thread may do it while the inference thread waits.
+bool job_choose(struct job *j, const struct llm_rows *rows, struct err *err);
+
+// Then: prefill progress, or the chosen token's text sent. May finish the job.
 bool job_accept(struct job *j, const struct llm_rows *rows, struct err *err);
 
 // Sends EVENT_DONE, once; remembers the answer for a follow-up. err: of FINISH_FAILED.

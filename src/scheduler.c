@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/threads.h"
+#include "compute/ops.h"
 #include "config.h"
 #include "job.h"
 
@@ -42,6 +43,7 @@ struct scheduler {
     size_t n_run;
     struct llm_rows *rows; // [config->n_parallel] of this step
     struct job **row_jobs; // [config->n_parallel] whose they are
+    struct err *row_errs;  // [config->n_parallel] of choosing their tokens
     double ms_per_row;     // of a prefill, 0 = not known yet
     uint64_t n_steps;
 };
@@ -350,6 +352,14 @@ static void scheduler_account(struct scheduler *s, size_t n_parts, const struct 
     s->ms_per_row = s->ms_per_row > 0 ? 0.5 * s->ms_per_row + 0.5 * now : now;
 }
 
+// Inference thread and the pool's helpers.
+static void scheduler_choose(void *ctx, size_t row, size_t thread) {
+    (void)thread;
+    const struct scheduler *s = ctx;
+    s->row_errs[row] = (struct err){0};
+    job_choose(s->row_jobs[row], &s->rows[row], &s->row_errs[row]);
+}
+
 // The forward of this step: a row of every stream, and a chunk of the oldest prefill.
 static void scheduler_forward(struct scheduler *s, double budget_ms) {
     size_t n = 0;
@@ -376,10 +386,12 @@ static void scheduler_forward(struct scheduler *s, double budget_ms) {
     scheduler_account(s, n, prefill, clock_ms() - start);
     if (!ok && err.code == ERR_CANCELLED)
         return; // no sequence has changed: the cancelled job leaves, the others repeat their row
+    if (ok)
+        pool_run(cpu_pool(s->assistant->ops), n, scheduler_choose, s);
     for (size_t i = 0; i < n; i++) {
         struct job *j = s->row_jobs[i];
-        struct err own = err;
-        if (!ok || !job_accept(j, &s->rows[i], &own))
+        struct err own = ok ? s->row_errs[i] : err;
+        if (own.code || !job_accept(j, &s->rows[i], &own))
             scheduler_fail(s, j, &own);
         else if (j->state == JOB_FINISHED)
             scheduler_release_slot(s, j);
@@ -420,6 +432,7 @@ static void scheduler_free(struct scheduler *s) {
     free(s->slots);
     free(s->rows);
     free(s->row_jobs);
+    free(s->row_errs);
     free(s->run);
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
@@ -437,6 +450,7 @@ struct scheduler *scheduler_create(struct assistant *a, const struct config *con
     s->slots = xcalloc(config->n_parallel, sizeof *s->slots);
     s->rows = xcalloc(config->n_parallel, sizeof *s->rows);
     s->row_jobs = xcalloc(config->n_parallel, sizeof(struct job *));
+    s->row_errs = xcalloc(config->n_parallel, sizeof *s->row_errs);
     s->run = xcalloc(scheduler_max_jobs(s), sizeof(struct job *));
     for (size_t i = 0; i < config->n_parallel; i++)
         if (!(s->slots[i].seq = llm_seq_create(a->llm, err)))

@@ -3,6 +3,7 @@
 #include "compute/ops.h"
 #include "llm/model.h"
 #include "llm/prompt.h"
+#include "llm/sampler_chain.h"
 
 enum { N_VOCAB = 5, N_DRAWS = 20000 };
 
@@ -426,7 +427,37 @@ static void test_logprobs(void) {
     CHECK_NEAR(llm_logprobs(equal, 4, 2, NULL, 0), -0.694841, 1e-5);
 }
 
+// The k best of many with equal ones among them, also where some have been put in order before.
+static void test_top_k(void) {
+    enum { N = 500 };
+    static const size_t ks[] = {1, 2, 3, 40, N - 1}, n_sorted[] = {0, 2, 41};
+    struct candidate c[N], all[N];
+    for (size_t i = 0; i < N; i++) {
+        float logit = (float)(i * 7919 % 101);
+        all[i] = (struct candidate){logit, logit, (int32_t)i};
+    }
+    for (size_t t = 0; t < 15; t++) {
+        size_t k = ks[t % 5], sorted = n_sorted[t / 5];
+        struct chain ch;
+        memcpy(c, all, sizeof c);
+        chain_begin(&ch, c, N);
+        if (sorted)
+            chain_best(&ch, sorted - 1);
+        chain_top_k(&ch, k);
+        CHECK(chain_n(&ch) == k);
+        for (size_t i = 0; i < k && chain_n(&ch) == k; i++) {
+            const struct candidate *best = chain_best(&ch, i);
+            size_t n_better = 0;
+            for (size_t other = 0; other < N; other++)
+                n_better += all[other].logit > best->logit ||
+                            (all[other].logit >= best->logit && all[other].id < best->id);
+            CHECK(n_better == i);
+        }
+    }
+}
+
 int main(void) {
+    test_top_k();
     test_filters();
     test_stages();
     test_mirostat();
