@@ -295,6 +295,7 @@ class Bench(unittest.TestCase):
         for streams in ("1", "5"):
             self.assertGreater(figures["streams"][streams]["aggregate_tps"], 0)
             self.assertGreater(figures["streams"][streams]["itl_p99_ms"], 0)
+        self.assertGreater(figures["streams"]["1"]["together_tps"], 0)
 
     def test_depth(self):
         command = ["bench", "-p", "16", "-n", "8", "-r", "1", "-c", "300", "--kv-type", "q8_0"]

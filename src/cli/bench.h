@@ -21,6 +21,7 @@ struct bench_single { // medians; 0 = not measured
 struct bench_streams {
     size_t n_streams;
     double aggregate_tps; // tokens of all streams over the time from the first to the last of them
+    double together_tps;  // the same while all of them decode; 0 = they never did
     double itl_p99_ms;    // 99th percentile of the gaps between two pieces of one stream
 };
 
