@@ -4,4 +4,4 @@
 set -eu
 here=$(dirname "$0")
 cp "$1/demo-llm-f16.gguf" "$1/demo-mmproj-f16.gguf" "$here/../demo/"
-python3 "$here/record.py" "$here/../demo" "$here/../demo/samples.json"
+${PYTHON:-python3} "$here/record.py" "$here/../demo" "$here/../demo/samples.json"
