@@ -9,7 +9,8 @@
 #include "compute/cpu_int8.h"
 
 enum {
-    INT8_PANELS = VF_N == 16 ? INT8_OUTS / PANEL_OUTS : 1, // that rows pass together, by the registers there are
+    INT8_PANELS =
+        VF_N == 16 ? INT8_OUTS / PANEL_OUTS : 1, // that rows pass together, by the registers there are
     INT8_VECTORS = INT8_PANELS * VECTORS,
     INT8_ROWS = 4,        // of a tile of so many panels
     INT8_SINGLE_ROWS = 8, // of a tile of one panel

@@ -479,3 +479,7 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
     };
     return &c->ops;
 }
+
+struct pool *cpu_pool(struct ops *o) {
+    return cpu_of(o)->pool;
+}

@@ -206,6 +206,7 @@ struct cpu_options {
 
 // Returns new backend; ERR_INVALID_VALUE when the machine lacks the instruction set asked for.
 struct ops *cpu_open(const struct cpu_options *options, struct err *err);
+struct pool *cpu_pool(struct ops *o); // its threads, for work between operations; borrowed
 
 // What all threads together can do at most with the instruction set in use.
 struct cpu_limits {

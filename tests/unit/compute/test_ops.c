@@ -1,6 +1,7 @@
 // The operations without weights, and what cpu_open and weight_create refuse.
 #include "kernel_check.h"
 
+#include "base/threads.h"
 #include "compute/quantise.h"
 
 #include <stdint.h>
@@ -497,6 +498,7 @@ static void test_open(void) {
     setenv("OCELLUS_CPU", "ref", 1);
     struct ops *o = cpu_open(&(struct cpu_options){.n_threads = 2}, &err);
     CHECK_STR(o->name, "cpu ref");
+    CHECK(pool_n_threads(cpu_pool(o)) == 2);
     o->close(o);
     setenv("OCELLUS_CPU", "bad", 1);
     CHECK(!cpu_open(&(struct cpu_options){0}, &err));
