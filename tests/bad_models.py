@@ -100,7 +100,7 @@ def with_first_value(data, last, value):
 
 
 def key_cases(family, data, architecture):
-    """(name, bytes of the file, word that the message must contain)"""
+    """(name, bytes of the file, word that the message must contain); last: the tensor at the end of the data"""
     for key, changes in KEYS[family].items():
         key = f"{architecture}.{key}"
         for change in changes:
@@ -140,7 +140,7 @@ def family_cases(read):
 
 
 def cases(data, tensor, last):
-    """(name, bytes of the file, word that the message must contain)"""
+    """(name, bytes of the file, word that the message must contain); last: the tensor at the end of the data"""
     directory = directory_entry(data, tensor)
     yield "empty", b"", "bad.gguf"
     yield "no GGUF", b"GIF89a" + data[6:], "bad.gguf"
@@ -195,7 +195,7 @@ def main():
         sys.exit("usage: bad_models.py OCELLUS")
     checker = Checker(sys.argv[1])
     good = [os.path.join(DEMO, name) for name in ("demo-llm-f16.gguf", "demo-mmproj-f16.gguf")]
-    tensors = [("blk.2.ffn_up.weight", "output.weight"), ("v.blk.1.attn_q.weight", "mm.2.bias")]
+    tensors = [("blk.2.ffn_up.weight", "blk.5.ffn_down.weight"), ("v.blk.1.attn_q.weight", "mm.2.bias")]
     with tempfile.TemporaryDirectory() as scratch:
         bad = os.path.join(scratch, "bad.gguf")
 
