@@ -7,6 +7,7 @@
 // tensors count).
 #include "vision/vision_hparams.h"
 
+#include "base/sizes.h"
 #include "vision/projector.h"
 
 #include <math.h>
@@ -41,10 +42,6 @@ enum {
 #define KEY_FULL_EVERY    "clip.vision.n_wa_pattern"
 #define KEY_RESOLUTIONS   "clip.vision.image_grid_pinpoints"
 #define KEY_ASPECT        "clip.vision.image_aspect_ratio"
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
 
 static bool missing(const char *key, struct err *err) {
     return err_set(err, ERR_MODEL, "%s: missing", key);
@@ -321,9 +318,9 @@ static bool read_family_keys(const struct gguf *g, struct vision_hparams *hp, st
     const struct vision_family *family = hp->family;
     size_t window_px = 8 * hp->patch_size, full_every = 0; // Qwen2.5-VL: windows of 112 pixels, patches of 14
     size_t version = MINICPMV_2_6;
-    size_t longest_max = least(TILE_SIDE_MAX * hp->image_size, IMAGE_SIZE_MAX);
+    size_t longest_max = size_min(TILE_SIDE_MAX * hp->image_size, IMAGE_SIZE_MAX);
     hp->merge = family->merge;
-    hp->longest_edge = least(4 * hp->image_size, longest_max);
+    hp->longest_edge = size_min(4 * hp->image_size, longest_max);
     hp->n_query = 64;
     if (family->merge_key && !read_optional(g, family->merge_key, 1, MERGE_MAX, &hp->merge, err))
         return false;
@@ -369,7 +366,7 @@ static bool check_range(const char *name, bool is_callers, size_t min, size_t ma
 static bool read_params(const struct gguf *g, const struct vision_params *params, struct vision_hparams *hp,
                         struct err *err) {
     struct vision_params file = {0};
-    size_t most_pixels = least(PIXELS_MAX, N_PATCHES_MAX * hp->patch_size * hp->patch_size);
+    size_t most_pixels = size_min(PIXELS_MAX, N_PATCHES_MAX * hp->patch_size * hp->patch_size);
     if (!read_optional(g, KEY_MIN_PIXELS, 1, PIXELS_MAX, &file.min_pixels, err) ||
         !read_optional(g, KEY_MAX_PIXELS, 1, PIXELS_MAX, &file.max_pixels, err) ||
         !read_optional(g, KEY_MIN_TILES, 1, TILES_MAX, &file.min_tiles, err) ||
@@ -379,7 +376,7 @@ static bool read_params(const struct gguf *g, const struct vision_params *params
     *p = *params;
     set_default(&p->min_pixels, file.min_pixels ? file.min_pixels : hp->family->min_pixels);
     set_default(&p->max_pixels,
-                file.max_pixels ? file.max_pixels : least(hp->family->max_pixels, most_pixels));
+                file.max_pixels ? file.max_pixels : size_min(hp->family->max_pixels, most_pixels));
     set_default(&p->min_tiles, file.min_tiles ? file.min_tiles : 1);
     set_default(&p->max_tiles, file.max_tiles ? file.max_tiles : 12);
     set_default(&p->max_slices, 9);

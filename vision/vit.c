@@ -16,6 +16,7 @@
 #include "vision/vit.h"
 
 #include "base/mem.h"
+#include "base/sizes.h"
 #include "vision/vit_place.h"
 
 #include <math.h>
@@ -30,14 +31,6 @@ enum {
 
 static const double slice_macs = 16e9; // a fifth of a second in f32 on two cores
 static const double rope_base = 10000;
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t div_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
 
 static size_t n_slices(size_t rows, double macs_a_row) {
     double most = slice_macs / macs_a_row;
@@ -60,8 +53,8 @@ size_t vit_block_slices(const struct vision_model *m, size_t n_tiles, size_t n_p
 
 // Part i of n of all rows.
 static struct vit_range slice_rows(const struct vit *t, size_t i, size_t n) {
-    size_t rows = t->n_tiles * t->n_rows, share = div_up(rows, n), first = least(i * share, rows);
-    return (struct vit_range){first, least(share, rows - first)};
+    size_t rows = t->n_tiles * t->n_rows, share = div_up(rows, n), first = size_min(i * share, rows);
+    return (struct vit_range){first, size_min(share, rows - first)};
 }
 
 static bool allocate(struct vit *t, struct err *err) {
@@ -81,7 +74,7 @@ static bool allocate(struct vit *t, struct err *err) {
         {&t->attn, rest * hp->n_embd},
         {&t->ff, rest * hp->n_ff},
         {&t->gate, is_gated ? rest * hp->n_ff : 0},
-        {&t->patches, least(t->n_patches, PATCHES_AT_A_TIME) * n_patch},
+        {&t->patches, size_min(t->n_patches, PATCHES_AT_A_TIME) * n_patch},
     };
     size_t total = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -223,7 +216,7 @@ void vit_embed(struct vit *t, const float *pixels) {
     size_t n_embd = hp->n_embd, tile_len = 3 * t->n_patches * hp->patch_size * hp->patch_size;
     for (size_t tile = 0; tile < t->n_tiles; tile++)
         for (size_t first = 0, n; first < t->n_patches; first += n) {
-            n = least(PATCHES_AT_A_TIME, t->n_patches - first);
+            n = size_min(PATCHES_AT_A_TIME, t->n_patches - first);
             cut_patches(t, pixels + tile * tile_len, first, n);
             float *x = t->x + (tile * t->n_rows + hp->has_class + first) * n_embd;
             m->ops->matmul(m->ops, x, m->patch_embd.w, m->patch_embd.bias, t->patches, n, true);
@@ -286,7 +279,7 @@ static size_t find_parts(struct vit *t, const struct vit_range *ranges, size_t n
     size_t n = 0, n_embd = t->model->hp.n_embd, stride = qkv_stride(t), apart = qkv_apart(t);
     for (size_t i = 0; i < n_ranges; i++) {
         size_t begin = ranges[i].first, end = begin + ranges[i].n;
-        size_t first = begin > rows.first ? begin : rows.first, last = least(end, rows.first + rows.n);
+        size_t first = begin > rows.first ? begin : rows.first, last = size_min(end, rows.first + rows.n);
         if (first < last)
             t->parts[n++] = (struct attn_part){.q = t->qkv + first * stride,
                                                .k = t->qkv + apart + begin * stride,

@@ -5,12 +5,10 @@
 // navit SigLIP (buckets); Qwen3VLVisionModel.fast_pos_embed_interpolate (bilinear).
 #include "vision/vit_place.h"
 
+#include "base/sizes.h"
+
 #include <math.h>
 #include <string.h>
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
 
 size_t vit_place_order(const struct vision_hparams *hp, size_t n_cols, size_t n_lines, size_t *order,
                        size_t *ends) {
@@ -18,8 +16,8 @@ size_t vit_place_order(const struct vision_hparams *hp, size_t n_cols, size_t n_
     size_t window = hp->window ? hp->window : cols > lines ? cols : lines;
     for (size_t wy = 0; wy < lines; wy += window)
         for (size_t wx = 0; wx < cols; wx += window) {
-            for (size_t y = wy; y < least(wy + window, lines); y++)
-                for (size_t x = wx; x < least(wx + window, cols); x++)
+            for (size_t y = wy; y < size_min(wy + window, lines); y++)
+                for (size_t x = wx; x < size_min(wx + window, cols); x++)
                     for (size_t i = 0; i < merge * merge; i++)
                         order[n++] = (y * merge + i / merge) * n_cols + x * merge + i % merge;
             ends[n_windows++] = n;
@@ -57,7 +55,7 @@ static void add_scaled(float *out, const float *row, float by, size_t n) {
 
 // The table stretched over the tile, its corners on the corners.
 static void embed_bilinear(const float *table, size_t side, size_t n_embd, double y, double x, float *out) {
-    size_t y0 = (size_t)y, x0 = (size_t)x, y1 = least(y0 + 1, side - 1), x1 = least(x0 + 1, side - 1);
+    size_t y0 = (size_t)y, x0 = (size_t)x, y1 = size_min(y0 + 1, side - 1), x1 = size_min(x0 + 1, side - 1);
     float down = (float)(y - (double)y0), across = (float)(x - (double)x0);
     add_scaled(out, table + (y0 * side + x0) * n_embd, (1 - down) * (1 - across), n_embd);
     add_scaled(out, table + (y0 * side + x1) * n_embd, (1 - down) * across, n_embd);

@@ -14,6 +14,7 @@
 // begins) no earlier than what the item before it sees.
 //
 // Each segment of ATTN_SEGMENT keys is summed by itself and the segments are added in order. So for a single row (a decoded token), different threads may take the segments of one head: the value is the same.
+#include "base/sizes.h"
 #include "compute/cpu_backend.h"
 
 #include <assert.h>
@@ -63,10 +64,6 @@ struct attn_memory {
     float *v;                         // [ATTN_KEYS, pad]
     float *k_scales, *v_scales;       // of q8_0, fewer than [ATTN_KEYS, pad / ATTN_PAD]
 };
-
-static size_t size_min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
 
 static size_t state_n(size_t n, size_t head_dim) {
     return n * (attn_pad(head_dim) + 2);

@@ -1,5 +1,6 @@
 // Attention in 8 bits on the CPU, cut into chunks: a head of a part, or some of its rows. Each chunk makes its own
 // 8-bit keys and values, which costs little beside many rows.
+#include "base/sizes.h"
 #include "compute/cpu_backend.h"
 
 enum { CHUNKS_A_THREAD = 4, ROWS_LEAST = 240 };
@@ -8,14 +9,6 @@ struct job {
     const struct cpu *c;
     const struct attn *a;
 };
-
-static size_t size_min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t div_up(size_t a, size_t b) {
-    return a / b + (a % b != 0);
-}
 
 // Rows of a chunk do not change results, so they may follow the number of threads.
 static size_t rows_a_chunk(const struct job *j, const struct attn_part *part) {

@@ -160,7 +160,7 @@ INLINE void i8_scores_tile(const struct i8_head *h, size_t row, size_t key, size
         UNROLL for (size_t v = 0; v < n; v++) k[v] = vi_load(keys + (v * h->units + unit) * 64);
         UNROLL for (size_t i = 0; i < n_rows; i++) {
             vi q = vi_broadcast(&r->q[row + i][4 * unit]);
-            UNROLL for (size_t v = 0; v < n; v++) sum[i][v] = vi_dot(sum[i][v], k[v], q, true);
+            UNROLL for (size_t v = 0; v < n; v++) sum[i][v] = vi_dot(sum[i][v], k[v], q);
         }
     }
     UNROLL for (size_t v = 0; v < n; v++) {
@@ -231,7 +231,7 @@ INLINE void i8_values_tile(const struct i8_head *h, size_t row, size_t vector, s
         UNROLL for (size_t v = 0; v < n; v++) x[v] = vi_load(values + v * 64);
         UNROLL for (size_t i = 0; i < n_rows; i++) {
             vi p = vi_broadcast(&r->p[row + i][key]);
-            UNROLL for (size_t v = 0; v < n; v++) sum[i][v] = vi_dot(sum[i][v], p, x[v], true);
+            UNROLL for (size_t v = 0; v < n; v++) sum[i][v] = vi_dot(sum[i][v], p, x[v]);
         }
     }
     UNROLL for (size_t v = 0; v < n; v++) {

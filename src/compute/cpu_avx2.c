@@ -173,11 +173,7 @@ PRIMITIVE vi vi_dot_pairs(vi acc, vi a, vi b) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
 }
 // Sums of pairs of products with w over 128 do not fit 16 bits: even and odd bytes go apart.
-PRIMITIVE vi vi_dot(vi acc, vi w, vi x, const bool wide) {
-    if (!wide) {
-        vi pairs = _mm256_maddubs_epi16(w, x);
-        return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-    }
+PRIMITIVE vi vi_dot(vi acc, vi w, vi x) {
     vi even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), odd = _mm256_srai_epi16(x, 8);
     vi low = _mm256_and_si256(w, _mm256_set1_epi16(255)), high = _mm256_srli_epi16(w, 8);
     return vi_dot_pairs(vi_dot_pairs(acc, low, even), high, odd);

@@ -172,8 +172,7 @@ PRIMITIVE vi vi_lookup(vi v, const uint8_t *table) {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table)),
                                v);
 }
-PRIMITIVE vi vi_dot(vi acc, vi w, vi x, bool wide) {
-    (void)wide;
+PRIMITIVE vi vi_dot(vi acc, vi w, vi x) {
     return _mm512_dpbusd_epi32(acc, w, x);
 }
 PRIMITIVE vi vi_group_start(const void *start, int offset) {

@@ -6,6 +6,7 @@
 // Rows are quantised once for all products with them; a chunk is a block of rows and some panels.
 #include "compute/cpu_int8.h"
 
+#include "base/sizes.h"
 #include "compute/cpu_backend.h"
 #include "compute/quantise.h"
 
@@ -17,14 +18,6 @@ enum {
     ROW_BLOCK = 320,     // rows whose totals stay in the second-level cache
     CHUNKS_A_THREAD = 4, // so that a thread that is held up does not hold up all
 };
-
-static size_t size_min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t div_up(size_t a, size_t b) {
-    return a / b + (a % b != 0);
-}
 
 struct create_job {
     const struct cpu *c;

@@ -33,7 +33,7 @@ INLINE void int8_tile(const struct int8_product *p, const uint8_t *w, const stru
                 vi_load(w + v / VECTORS * p->panel_bytes + k * PANEL_OUTS + v % VECTORS * VI_BYTES);
             UNROLL for (size_t r = 0; r < n_rows; r++) {
                 vi qs = vi_broadcast(x[r].qs + k);
-                UNROLL for (size_t v = 0; v < n_vectors; v++) sum[v][r] = vi_dot(sum[v][r], q[v], qs, true);
+                UNROLL for (size_t v = 0; v < n_vectors; v++) sum[v][r] = vi_dot(sum[v][r], q[v], qs);
             }
         }
         UNROLL for (size_t r = 0; r < n_rows; r++) {
@@ -75,21 +75,6 @@ INLINE void int8_tiles(const struct int8_product *p, const uint8_t *w, const str
         (full ? int8_tile_full_row : int8_tile_single_row)(p, w, x + row, p->totals + row * INT8_OUTS, n);
 }
 
-static void int8_store(const struct int8_product *p, size_t out, size_t n_outs) {
-    const float *totals = p->totals;
-    for (size_t r = 0; r < p->n_rows; r++, totals += INT8_OUTS)
-        for (size_t at = 0; at < n_outs; at += VF_N) {
-            size_t n = n_outs - at < VF_N ? n_outs - at : VF_N;
-            float *y = p->y + r * p->y_stride + out + at;
-            vf v = vf_load(totals + at);
-            if (p->bias)
-                v = vf_add(v, vf_load_part(p->bias + out + at, n));
-            if (p->add)
-                v = vf_add(vf_load_part(y, n), v);
-            vf_store_part(y, n, v);
-        }
-}
-
 INLINE void int8_panels(const struct int8_product *p, size_t out, const size_t n_panels) {
     const uint8_t *w = p->w + out / PANEL_OUTS * p->panel_bytes;
     const struct int8_row *x = p->x;
@@ -100,7 +85,9 @@ INLINE void int8_panels(const struct int8_product *p, size_t out, const size_t n
         int8_tiles(p, w, x, n, n_panels);
         w += n * PANEL_OUTS + PANEL_OUTS * sizeof(float);
     }
-    int8_store(p, out, left < n_panels * PANEL_OUTS ? left : n_panels * PANEL_OUTS);
+    store_totals(p->y + out, p->y_stride, p->totals, INT8_OUTS, p->n_rows,
+                 left < n_panels * PANEL_OUTS ? left : n_panels * PANEL_OUTS, p->bias ? p->bias + out : NULL,
+                 p->add);
 }
 
 static void vector_int8_product(const struct int8_product *p) {

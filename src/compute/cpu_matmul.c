@@ -8,6 +8,7 @@
 // number of outputs at a time: its rounding follows the shape it is called with, so the shape must not follow
 // the number of threads. WEIGHT_ROWS_INT8 is in cpu_int8.c.
 #include "base/mem.h"
+#include "base/sizes.h"
 #include "compute/cpu_backend.h"
 #include "compute/quant.h"
 
@@ -25,18 +26,6 @@ enum {
     ROW_BLOCK = 128,         // rows of x that stay in the cache while the weights pass
     BLAS_OUTS = 128,         // outputs of one call of OpenBLAS
 };
-
-static size_t size_min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t size_max(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
-static size_t div_up(size_t a, size_t b) {
-    return a / b + (a % b != 0);
-}
 
 struct pack_job {
     const struct weight *w;

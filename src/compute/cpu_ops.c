@@ -2,6 +2,7 @@
 // Products with weights are in cpu_matmul.c, attention is in cpu_attention.c.
 #define _DEFAULT_SOURCE // madvise
 #include "base/mem.h"
+#include "base/sizes.h"
 #include "compute/cpu_backend.h"
 
 #include <assert.h>
@@ -23,10 +24,6 @@ enum {
 
 static struct cpu *cpu_of(struct ops *o) {
     return (struct cpu *)o;
-}
-
-static size_t size_min(size_t a, size_t b) {
-    return a < b ? a : b;
 }
 
 void *cpu_scratch_get(struct cpu_scratch *s, size_t size_bytes) {

@@ -1,6 +1,6 @@
 // Products of panels with 8-bit rows, written over the vectors of cpu_vector.h and cpu_unpack.h and
 //   vi_zero vi_broadcast(p)    an i32 of memory in every lane
-//   vi_dot(acc, w, x, wide)    acc + sums of 4 products of u8 and i8; w <= 63 unless wide
+//   vi_dot(acc, w, x)          acc + sums of 4 products of u8 and i8
 //   vi_step(acc, w, x, most)   the same for unpacked quants w <= most, in lanes that may have as few as 16 bits: they
 //                              hold DOT_STEPS(most) of them
 //   vi_steps_begin(sum, most), vi_steps_end(sum, acc, most)   acc for such steps, and sum + what they gave
@@ -194,17 +194,18 @@ INLINE void unpack_scales(struct panel_scales *u, const uint8_t *block, size_t n
             scales32(u, i, block + i * quant_block_bytes(type) * PANEL_OUTS, type);
 }
 
-static void store_totals(const struct panel_product *p, const float *totals, size_t out, size_t n_outs) {
-    for (size_t r = 0; r < p->n_rows; r++, totals += PANEL_OUTS)
+// y [n_rows, n_outs] = totals + bias, or added to y; rows lie so many floats apart.
+static void store_totals(float *y, size_t y_stride, const float *totals, size_t totals_stride, size_t n_rows,
+                         size_t n_outs, const float *bias, bool add) {
+    for (size_t r = 0; r < n_rows; r++, y += y_stride, totals += totals_stride)
         for (size_t at = 0; at < n_outs; at += VF_N) {
             size_t n = n_outs - at < VF_N ? n_outs - at : VF_N;
-            float *y = p->y + r * p->y_stride + out + at;
             vf v = vf_load(totals + at);
-            if (p->bias)
-                v = vf_add(v, vf_load_part(p->bias + out + at, n));
-            if (p->add)
-                v = vf_add(vf_load_part(y, n), v);
-            vf_store_part(y, n, v);
+            if (bias)
+                v = vf_add(v, vf_load_part(bias + at, n));
+            if (add)
+                v = vf_add(vf_load_part(y + at, n), v);
+            vf_store_part(y + at, n, v);
         }
 }
 
@@ -228,7 +229,8 @@ INLINE void panel_product(const struct panel_product *p, size_t out, enum tensor
             tiles_unpacked(&job);
         }
     }
-    store_totals(p, s->totals, out, n_outs);
+    store_totals(p->y + out, p->y_stride, s->totals, PANEL_OUTS, p->n_rows, n_outs,
+                 p->bias ? p->bias + out : NULL, p->add);
 }
 
 // The table's functions have no argument for the type.
