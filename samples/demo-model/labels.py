@@ -5,14 +5,19 @@ planes, uint8 [PLANES][GRID][GRID]; 0 means nothing of the kind:
   filled         1 outlined, 2 filled
   left, right    1 + index into CHARACTERS, of the character a quarter of a patch left and right of the patch's centre
   place          1 + the number of the left one in its text (0 is the first)
+  place_right    the same of the right one
   centre         1 in the patch that holds a shape's centre
+  row, column    1 + the third of the picture that a shape's centre is in; the picture may be smaller than the square
+  order          1 + the number of the shape in a description (language.py): by row, then from left to right
+  size           1 + how many of SIZES the shape's radius exceeds
+  background     1 + index into BACKGROUNDS, wherever the picture is
 """
 import math
 
 import numpy as np
 
 from camera import homography_apply
-from world import CHARACTERS, COLORS, PATCH, SHAPES, SIZE, TEXT_MAX
+from world import BACKGROUNDS, CHARACTERS, COLORS, PATCH, SHAPES, SIZE, TEXT_MAX
 
 GRID = SIZE // PATCH
 PLANES = {
@@ -23,8 +28,21 @@ PLANES = {
     "right": len(CHARACTERS) + 1,
     "place": TEXT_MAX + 1,
     "centre": 2,
+    "row": 4,
+    "column": 4,
+    "order": 5,
+    "size": 6,
+    "background": len(BACKGROUNDS) + 1,
+    "place_right": TEXT_MAX + 1,
 }
-SHAPE, COLOR, FILLED, LEFT, RIGHT, PLACE, CENTRE = range(len(PLANES))
+SHAPE, COLOR, FILLED, LEFT, RIGHT, PLACE, CENTRE, ROW, COLUMN, ORDER, OF_SIZE, BACKGROUND, PLACE_RIGHT = range(len(PLANES))
+UNCLEAR = 255  # no label: what stands here has no right answer
+SIZES = (9.5, 13, 18, 25)  # radii in pixels
+
+
+def reading_order(o):
+    """Sorts shapes as a description names them."""
+    return o["cell"][0], o["x"]
 
 
 class Labels:
@@ -34,6 +52,12 @@ class Labels:
         self.planes = np.zeros((len(PLANES), GRID, GRID), np.uint8)
         self.left, self.top, self.back = left, top, back
 
+    def add_background(self, name, w, h):
+        """w, h: of the picture in pixels"""
+        if name:
+            x, y = self.points(0)
+            self.planes[BACKGROUND][(x >= 0) & (x < w) & (y >= 0) & (y < h)] = 1 + BACKGROUNDS.index(name)
+
     def points(self, dx):
         """Where in the drawing each patch's centre, moved by dx pixels, comes from: x, y of [GRID][GRID]."""
         middles = np.arange(GRID) * PATCH + PATCH / 2
@@ -41,6 +65,9 @@ class Labels:
         return homography_apply(self.back, x, y) if self.back is not None else (x, y)
 
     def add_shapes(self, objects):
+        """objects without "cell" have no clear place in the picture"""
+        placed = all("cell" in o for o in objects)
+        order = sorted(objects, key=reading_order) if placed else []
         x, y = self.points(0)
         nearest = np.ones((GRID, GRID))
         for o in objects:
@@ -51,13 +78,17 @@ class Labels:
             self.planes[SHAPE][here] = 1 + SHAPES.index(o["shape"])
             self.planes[COLOR][here] = 1 + COLORS.index(o["color"])
             self.planes[FILLED][here] = 1 + o["filled"]
+            self.planes[ROW][here] = 1 + o["cell"][0] if placed else UNCLEAR
+            self.planes[COLUMN][here] = 1 + o["cell"][1] if placed else UNCLEAR
+            self.planes[ORDER][here] = 1 + order.index(o) if placed else UNCLEAR
+            self.planes[OF_SIZE][here] = 1 + sum(o["r"] > r for r in SIZES)
             self.planes[CENTRE].flat[np.argmin(away)] = 1
 
     def add_text(self, place, color):
         angle = math.radians(place["angle"])
         edges = np.array(place["edges"])
         ids = np.array([1 + CHARACTERS.index(c) for c in place["text"]] + [0])
-        for plane, dx in ((LEFT, -PATCH / 4), (RIGHT, PATCH / 4)):
+        for plane, of_place, dx in ((LEFT, PLACE, -PATCH / 4), (RIGHT, PLACE_RIGHT, PATCH / 4)):
             x, y = self.points(dx)
             x, y = x - place["x"], y - place["y"]
             along = x * math.cos(angle) - y * math.sin(angle)
@@ -66,5 +97,4 @@ class Labels:
             here = (i >= 0) & (i < len(ids) - 1) & (np.abs(across) <= max(0.5 * place["height"], PATCH / 2))
             self.planes[plane][here] = ids[i[here]]
             self.planes[COLOR][here] = 1 + COLORS.index(color)
-            if plane == LEFT:
-                self.planes[PLACE][here] = 1 + i[here]
+            self.planes[of_place][here] = 1 + i[here]

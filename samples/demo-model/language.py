@@ -5,6 +5,7 @@ picture cannot answer (the place of a shape that is there twice) are not asked.
 """
 from collections import Counter
 
+from labels import reading_order
 from world import COLORS, NUMBERS, PLACES, PLURAL, SHAPES
 
 SYSTEM = "A chat between a curious user and an artificial intelligence assistant."
@@ -39,6 +40,7 @@ BACKGROUND = "What {c} is the background?|What is the background {c}?|What is th
 TEXT_COLOR = "What {c} is the text?|What {c} is it?|What is the {c} of the text?|What {c} is the {x}?"
 LENGTH = "How many {x} are there?|How many {x} does it have?|How many {x}?"
 KIND = "Is this a word or a number?|Is it a number or a word?|Is there any text?|Is there text in the {p}?"
+SIDE_BY_SIDE = 4  # pixels
 NOTHING = "I see no shapes and no text that I know."
 
 
@@ -94,7 +96,11 @@ class Scene:
 
 
 def describe(rng, s):
-    parts = [f"{a(name(o))} {place(o)}" for o in sorted(s.objects, key=lambda o: (o["cell"][0], o["x"]))]
+    """Not asked where two shapes of a row stand one above the other: their order would be unclear."""
+    objects = sorted(s.objects, key=reading_order)
+    if any(o["cell"][0] == p["cell"][0] and p["x"] - o["x"] < SIDE_BY_SIDE for o, p in zip(objects, objects[1:])):
+        return
+    parts = [f"{a(name(o))} {place(o)}" for o in objects]
     n = len(parts)
     answer = f"I see {parts[0]}." if n == 1 else f"I see {NUMBERS[n]} shapes: {listed(parts)}."
     yield "describe", wording(rng, DESCRIBE), answer

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labels import PLANES
+from labels import PLANES, UNCLEAR
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 EPS = 1e-5
@@ -151,8 +151,11 @@ def vision_start(vision, pictures):
 class Heads(nn.Module):
     """Reads the labels of labels.py and its row and column from each patch's features; only training needs it."""
 
-    WEIGHTS = {"shape": 1, "color": 1, "filled": 0.5, "left": 1.5, "right": 1.5, "place": 0.7, "centre": 0.7}
-    NOTHING = {"left": 0.15, "right": 0.15, "place": 0.15}  # the weight of the class "nothing"; else 0.3
+    WEIGHTS = {
+        "shape": 1, "color": 1, "filled": 0.5, "left": 1.5, "right": 1.5, "place": 0.7, "centre": 0.7, "row": 0.4, "column": 0.4,
+        "order": 0.5, "size": 0.3, "background": 0.3, "place_right": 0.7,
+    }  # fmt: skip
+    NOTHING = {"left": 0.15, "right": 0.15, "place": 0.15, "place_right": 0.15}  # the weight of the class "nothing"; else 0.3
 
     def __init__(self, d, grid):
         super().__init__()
@@ -172,9 +175,10 @@ class Heads(nn.Module):
         loss, counts = 0, torch.zeros(len(PLANES), 2)
         for i, (name, logits) in enumerate(zip(PLANES, self.read(x).split(list(PLANES.values()), -1))):
             want, got = labels[:, i].flatten(), logits.flatten(0, 1)
-            loss = loss + self.WEIGHTS[name] * F.cross_entropy(got, want, weight=getattr(self, "class_" + name))
+            weight = getattr(self, "class_" + name)
+            loss = loss + self.WEIGHTS[name] * F.cross_entropy(got, want, weight=weight, ignore_index=UNCLEAR)
             with torch.no_grad():
-                there = want > 0
+                there = (want > 0) & (want != UNCLEAR)
                 counts[i, 0] = ((got.argmax(-1) == want) & there).sum()
                 counts[i, 1] = there.sum()
         t = torch.arange(self.grid**2, device=x.device)
@@ -191,23 +195,6 @@ class Projector(nn.Module):
 
     def forward(self, x):
         return self.second(F.gelu(self.first(x)))
-
-
-@torch.no_grad()
-def projector_start(projector, features):
-    """Starts a new projector on whitened features, so that every direction of the tower's output comes through as strong.
-
-    A tower's features lie in few directions; a projector that starts at random passes those on and nothing else."""
-    x = features.flatten(0, -2)
-    mean = x.mean(0)
-    values, vectors = torch.linalg.eigh((x - mean).t() @ (x - mean) / len(x))
-    n, d = projector.first.weight.shape
-    mix = torch.randn(n, d, device=x.device) / d**0.5
-    projector.first.weight.copy_(mix @ torch.diag((values.clamp_min(0) + 4) ** -0.5) @ vectors.t())
-    projector.first.bias.copy_(-projector.first.weight @ mean)
-    hidden = F.gelu(projector.first(x))
-    nn.init.normal_(projector.second.weight, std=1 / (0.62 * n**0.5))
-    projector.second.bias.copy_(-projector.second.weight @ hidden.mean(0))
 
 
 # ---- language ----

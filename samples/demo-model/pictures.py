@@ -31,6 +31,8 @@ FONTS = [
 STYLES = {"plain": 0.28, "sketch": 0.24, "any": 0.30, "photo": 0.10, "screen": 0.08}
 SKETCH_SCALES = {1: (18, 48), 2: (13, 27), 3: (12, 22), 4: (11, 20)}  # radii in pixels, by the number of shapes
 SCALES = {1: (11, 46), 2: (10, 26), 3: (9, 21), 4: (9, 19)}
+LETTERS_ALL = "abcdefghijklmnopqrstuvwxyz"
+LETTERS_ALONE = "abcdefghjkmnpqrstuvwyz"  # no i, l, o, x: alone each is a digit or a shape, too
 CELLS = ((0, 0.37), (0.43, 0.57), (0.63, 1.01))  # left, centre, right; between them a place would be unclear
 
 font_cache = {}
@@ -164,7 +166,10 @@ def text_choose(rng):
     if u < 0.77:
         kind, text = "word", rng.choice(WORDS)
     else:
-        kind, text = "letters", "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(1, 5)))
+        n = rng.randint(1, 5)
+        kind, text = "letters", "".join(rng.choice(LETTERS_ALL if n > 1 else LETTERS_ALONE) for _ in range(n))
+        if "l" in text:
+            return kind, text.upper()
     return kind, rng.choice([text.upper(), text.upper(), text, text, text.capitalize()])
 
 
@@ -335,6 +340,7 @@ def picture_draw(rng, kind=None, style=None, n_large=0):
     out = Image.new("RGB", (SIZE, SIZE), PAD_RGB)
     out.paste(small, (left, top))
     labels = Labels(left, top, back)
+    labels.add_background(meta["background"], w, h)
     if what == "scene":
         labels.add_shapes(things)
     elif what == "text":
@@ -393,11 +399,12 @@ def dense_draw(rng, easy):
     Easy ones are black on white. -> (pixels, meta, labels)"""
     scale, sketch = rng.choice([2, 3]), rng.random() < 0.4
     white = easy or sketch
-    image, _, behind = background_draw(rng, (SIZE, SIZE), False)
+    image, name, behind = background_draw(rng, (SIZE, SIZE), False)
     if white:
-        image, behind = Image.new("RGB", (SIZE, SIZE), (255,) * 3), [(255, 255, 255)]
+        image, name, behind = Image.new("RGB", (SIZE, SIZE), (255,) * 3), "white", [(255, 255, 255)]
     image = image.resize((SIZE * scale, SIZE * scale), Image.BILINEAR)
     labels = Labels(0, 0, None)
+    labels.add_background(name, SIZE, SIZE)
     if rng.random() < 0.4:
         labels.add_shapes(dense_scene(rng, ImageDraw.Draw(image), scale, behind, sketch))
     else:

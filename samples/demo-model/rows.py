@@ -121,26 +121,25 @@ def batch(rows, device):
     return ids, positions, targets, mask
 
 
-def hidden(model, features, rows, device):
-    """The language model over rows, those with pictures first. -> (hidden states, targets) of the learned tokens, and
-    where in [B * N_ROW] they stand."""
+def hidden(model, patches, rows, device):
+    """The language model over rows, those with pictures first; patches: their embeddings [n][patches][n_embd].
+
+    -> (hidden states, targets) of the learned tokens, and where in [B * N_ROW] they stand"""
     ids, positions, targets, mask = batch(rows, device)
     x = model.language.emb(ids)
-    if features is not None:
-        n = len(features)
-        where = torch.tensor([r["picture"] for r in rows[:n]], device=device)[:, None]
-        where = where + torch.arange(features.shape[1], device=device)
-        embeddings = model.projector(features).to(x.dtype)
-        x = x.index_put((torch.arange(n, device=device)[:, None].expand_as(where), where), embeddings)
+    n = len(patches)
+    where = torch.tensor([r["picture"] for r in rows[:n]], device=device)[:, None]
+    where = where + torch.arange(patches.shape[1], device=device)
+    x = x.index_put((torch.arange(n, device=device)[:, None].expand_as(where), where), patches.to(x.dtype))
     h = model.language(x, positions, mask)
     learned = (targets != IGNORED).flatten().nonzero().squeeze(1)
     return h.flatten(0, 1)[learned], targets.flatten()[learned], learned
 
 
 @torch.no_grad()
-def right_answers(model, features, rows, device):
+def right_answers(model, patches, rows, device):
     """For each row, [(task, whether the whole answer and its end are what greedy decoding gives)]."""
-    h, targets, learned = hidden(model, features, rows, device)
+    h, targets, learned = hidden(model, patches, rows, device)
     right = torch.zeros(len(rows) * N_ROW, dtype=torch.bool, device=device)
     right[learned] = model.language.head(h).argmax(-1) == targets
     right = right.view(len(rows), N_ROW).cpu()

@@ -39,6 +39,7 @@ def launch(function, options):
         options.workers = 1
     if options.workers == 1:
         return function(options, 0)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # which torch's own setting does not reach
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         options.address = f"tcp://127.0.0.1:{s.getsockname()[1]}"
@@ -82,6 +83,9 @@ class Optimizer:
                 else:
                     adam.append({"params": [p], "weight_decay": DECAY if p.dim() > 1 else 0, "rate": rate})
         self.adam = torch.optim.AdamW(adam, lr=1e-3, betas=BETAS)
+        if self.n_workers > 1:  # all begin with the first one's
+            for p in self.parameters:
+                dist.broadcast(p.data, 0)
         n = sum(p.numel() for p in self.parameters)
         self.gradient = torch.zeros(n, device=self.parameters[0].device)
         self.update = torch.zeros_like(self.gradient)

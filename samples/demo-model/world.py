@@ -41,6 +41,7 @@ PASTEL_RANGES = {  # backgrounds only
     "light pink": ((337, 353), (0.1, 0.22), (0.93, 1)),
     "light purple": ((262, 278), (0.1, 0.22), (0.93, 1)),
 }
+BACKGROUNDS = ["white", "gray", "black", *PASTEL_RANGES]
 
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 PLACES = [
