@@ -381,7 +381,7 @@ def dense_lines(rng, image, scale, behind, labels, sketch):
         if high < 16:
             break
         n = rng.randint(3, TEXT_MAX) if high < 30 else rng.randint(2, 5)
-        text = "".join(rng.choice("0123456789" if rng.random() < 0.05 else "abcdefghijklmnopqrstuvwxyz") for _ in range(n))
+        text = "".join(rng.choice("0123456789" if rng.random() < 0.05 else LETTERS_ALL) for _ in range(n))
         text = rng.choice([text, text.upper(), "".join(rng.choice("0123456789") for _ in range(n))])
         strip = image.crop((0, int(y) * scale, SIZE * scale, (int(y) + high) * scale))
         place = text_paste(rng, strip, text, color[1], int(y), scale, rng.random() < (0.8 if sketch else 0.2))
