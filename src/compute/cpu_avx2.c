@@ -131,7 +131,7 @@ PRIMITIVE void vf_transpose(vf v[VF_N]) {
 #include "compute/cpu_attn.h"
 
 typedef __m256i vi;
-enum { VI_BYTES = 32, TILE_ROWS = 4 };
+enum { VI_BYTES = 32, TILE_ROWS = 4, WIDE_PANELS = 1, WIDE_ROWS = TILE_ROWS };
 
 PRIMITIVE vi vi_load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -160,10 +160,10 @@ PRIMITIVE vi vi_xor(vi a, vi b) {
     return _mm256_xor_si256(a, b);
 }
 PRIMITIVE vi vi_shr(vi v, int n) {
-    return _mm256_srl_epi16(v, _mm_cvtsi32_si128(n));
+    return _mm256_srli_epi16(v, n);
 }
 PRIMITIVE vi vi_shl(vi v, int n) {
-    return _mm256_sll_epi16(v, _mm_cvtsi32_si128(n));
+    return _mm256_slli_epi16(v, n);
 }
 PRIMITIVE vi vi_lookup(vi v, const uint8_t *table) {
     return _mm256_shuffle_epi8(

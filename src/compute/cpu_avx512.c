@@ -134,7 +134,7 @@ PRIMITIVE void vf_transpose(vf v[VF_N]) {
 #include "compute/cpu_attn.h"
 
 typedef __m512i vi;
-enum { VI_BYTES = 64, TILE_ROWS = 8 };
+enum { VI_BYTES = 64, TILE_ROWS = 8, WIDE_PANELS = 2, WIDE_ROWS = 6 };
 
 PRIMITIVE vi vi_load(const void *p) {
     return _mm512_loadu_si512(p);
@@ -163,10 +163,10 @@ PRIMITIVE vi vi_xor(vi a, vi b) {
     return _mm512_xor_si512(a, b);
 }
 PRIMITIVE vi vi_shr(vi v, int n) {
-    return _mm512_srl_epi16(v, _mm_cvtsi32_si128(n));
+    return _mm512_srli_epi16(v, (unsigned)n);
 }
 PRIMITIVE vi vi_shl(vi v, int n) {
-    return _mm512_sll_epi16(v, _mm_cvtsi32_si128(n));
+    return _mm512_slli_epi16(v, (unsigned)n);
 }
 PRIMITIVE vi vi_lookup(vi v, const uint8_t *table) {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table)),

@@ -24,6 +24,7 @@ enum {
     CHUNKS_A_THREAD = 4,     // so that a thread that is held up does not hold up all
     OUTPUT_TILE = 4,         // outputs that the dot kernels work together
     ROW_BLOCK = 128,         // rows of x that stay in the cache while the weights pass
+    PANEL_ROW_BLOCK = 256,   // the same of 8-bit rows
     BLAS_OUTS = 128,         // outputs of one call of OpenBLAS
 };
 
@@ -322,7 +323,7 @@ static void matmul_panels(struct cpu *c, const struct product *products, size_t 
     }
     place_activations(c, &j);
     cpu_run(c, n_rows, n_rows * n_in, quantise_row, &j);
-    size_t n_blocks = div_up(n_rows, ROW_BLOCK);
+    size_t n_blocks = div_up(n_rows, PANEL_ROW_BLOCK);
     j.rows_a_block = div_up(n_rows, n_blocks);
     size_t least = div_up(CHUNK_MACS, size_max(1, j.rows_a_block * n_in));
     size_t share = div_up(n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));

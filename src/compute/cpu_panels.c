@@ -152,7 +152,7 @@ void act_set_sums(struct act_block *a, const struct panel_kind *kind, size_t n) 
 }
 
 size_t panel_scratch_bytes(size_t n_rows) {
-    return sizeof(struct panel_scratch) + n_rows * PANEL_OUTS * sizeof(float);
+    return sizeof(struct panel_scratch) + TILE_PANELS_MAX * n_rows * PANEL_OUTS * sizeof(float);
 }
 
 enum {

@@ -17,6 +17,7 @@ enum {
     PANEL_OUTS = 16,
     PANEL_N = 256, // inputs that are unpacked at a time
     PANEL_FIELDS_MAX = 8,
+    TILE_PANELS_MAX = 2, // of a kernel's tile
 };
 
 // Up to 256 activations of a row, x = d qs.
@@ -121,9 +122,9 @@ struct panel_product {
 };
 
 struct panel_scratch {
-    struct panel_scales scales;
-    uint8_t quants[PANEL_N / 4][PANEL_OUTS][4]; // of a codebook type, plus its offset
-    float totals[];                             // [n_rows, PANEL_OUTS]
+    struct panel_scales scales[TILE_PANELS_MAX];
+    uint8_t quants[TILE_PANELS_MAX][PANEL_N / 4][PANEL_OUTS][4]; // plus their offset
+    float totals[];                                              // [n_rows, TILE_PANELS_MAX, PANEL_OUTS]
 };
 
 size_t panel_scratch_bytes(size_t n_rows);

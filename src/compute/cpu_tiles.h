@@ -8,20 +8,26 @@
 //   vi_dot_pairs(acc, a, b)    acc + sums of 2 products of i16
 //   vf_of_vi                   lanes as f32
 //   TILE_ROWS                  rows whose sums of a panel the registers hold: 4 or 8
+//   WIDE_PANELS, WIDE_ROWS     the tile of many rows; 1 panel = there is none
 //
 // takes panels of 16 outputs and rows of act_block; gives y = x w^T
 //
-// A panel passes block by block of 256 inputs, and each block meets all rows, TILE_ROWS at a time: their sums
-// stay in registers, quants go from memory (for further tiles, the first-level cache) through a few operations
-// into the products. The sum over a group of 16 or 32 inputs is an exact integer that starts at minus the
-// offset of the quants times the sum of the row's; then floats take it in one order: groups, then blocks of
-// 256. So a result does not depend on the tile.
+// Panels pass block by block of 256 inputs, and each block meets all rows, a tile at a time. A tile's sums stay
+// in registers. For few rows it is TILE_ROWS of one panel, and quants go from memory through a few operations
+// into the products. From UNPACK_ROWS rows on a block is unpacked first, to the first-level cache, and a tile is
+// WIDE_ROWS of WIDE_PANELS, which share the loads of the rows.
+//
+// The sum over a group of 16 or 32 inputs is an exact integer that starts at minus the offset of the quants times
+// the sum of the row's; then floats take it in one order: groups, then blocks of 256. So a result does not depend
+// on the tile.
 #ifndef COMPUTE_CPU_TILES_H
 #define COMPUTE_CPU_TILES_H
 
+#include "base/sizes.h"
 #include "compute/cpu_unpack.h"
 
-enum { VECTORS = PANEL_OUTS / VF_N }; // of a panel
+enum { UNPACK_ROWS = 40 }; // from so many rows on it pays to unpack quants once
+enum { VECTORS = PANEL_OUTS / VF_N, TILE_VECTORS = WIDE_PANELS * VECTORS }; // of a panel, of a tile
 
 // Loops over a tile must be gone for its sums to stay in registers.
 #ifdef __clang__
@@ -32,13 +38,21 @@ enum { VECTORS = PANEL_OUTS / VF_N }; // of a panel
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-// One block of up to 256 inputs of a panel, against rows.
+// One block of up to 256 inputs of some panels, against rows.
 struct tile_job {
-    const struct panel_scales *w;
-    const uint8_t *quants;     // in the panel; of codebook types unpacked [PANEL_N / 4, PANEL_OUTS, 4]
-    const struct act_block *x; // [n_rows]
-    float *totals;             // [n_rows, PANEL_OUTS], of the blocks before
-    size_t n_rows, n;          // n inputs
+    const struct panel_scales *w; // [panels]
+    const uint8_t *quants;        // in the first panel, or unpacked [PANEL_N / 4, PANEL_OUTS, 4]
+    size_t panel_bytes;           // from one panel to the next
+    const struct act_block *x;    // [n_rows]
+    float *totals;                // [n_rows, panels, PANEL_OUTS], of the blocks before
+    size_t n_rows, n;             // n inputs
+};
+
+// What is known of a tile at compile time. Vector v holds outputs of panel v / VECTORS.
+struct tile_shape {
+    size_t n_rows, n_vectors;
+    bool unpacked;
+    enum tensor_type type;
 };
 
 // A group of inputs that share a scale, in the order of a row. Where a type of 256 keeps its quants is known
@@ -53,137 +67,186 @@ INLINE bool is_interleaved(enum tensor_type type) {
     return quant_block_n(type) == 32 || panel_kind(type).offset != 128 || type == TENSOR_IQ4_XS;
 }
 
-// Inputs k .. k + 3 of a group.
-INLINE vi tile_unit(const struct tile_job *j, const struct tile_group g, size_t k, size_t v,
-                    enum tensor_type type) {
-    const size_t group = panel_kind(type).group;
-    if (!is_interleaved(type))
-        return vi_load(j->quants + (g.at * group + k) * PANEL_OUTS + v * VI_BYTES);
+// Inputs 4 j .. 4 j + 3 of a block's 32 from 32 `run` on, or of its half from 128 half on.
+INLINE vi packed_unit(const uint8_t *block, size_t run, size_t half, const size_t j, size_t v,
+                      enum tensor_type type) {
     if (quant_block_n(type) == 32)
-        return unit32(j->quants + g.at * quant_block_bytes(type) * PANEL_OUTS, k / 4, v, type);
-    return unit256(j->quants, g.half, (g.in_half * group + k) / 4, v, type);
+        return unit32(block + run * quant_block_bytes(type) * PANEL_OUTS, j, v, type);
+    return unit256(block, half, j, v, type);
+}
+
+// Inputs k .. k + 3 of a group.
+INLINE vi tile_unit(const struct tile_job *j, const struct tile_group g, size_t k, size_t vector,
+                    const struct tile_shape shape) {
+    const size_t group = panel_kind(shape.type).group, v = vector % VECTORS;
+    const uint8_t *quants = j->quants + vector / VECTORS * j->panel_bytes;
+    if (shape.unpacked)
+        return vi_load(quants + (g.at * group + k) * PANEL_OUTS + v * VI_BYTES);
+    return packed_unit(quants, g.at, g.half, (g.in_half * group + k) / 4, v, shape.type);
 }
 
 // Steps whose sums fit 16 bits: each is two products of a quant and of 127.
 #define DOT_STEPS(most) ((most) <= 15 ? 8 : (most) <= 31 ? 4 : (most) <= 63 ? 2 : 1)
 
 // acc[v][r] += w . x over the n inputs from k on of a group.
-INLINE void tile_steps(vi acc[VECTORS][TILE_ROWS], const struct tile_job *j, const struct act_block *x,
-                       const struct tile_group g, size_t k, const size_t n, const size_t n_rows,
-                       enum tensor_type type) {
-    const struct panel_kind kind = panel_kind(type);
+INLINE void tile_steps(vi acc[TILE_VECTORS][TILE_ROWS], const struct tile_job *j, const struct act_block *x,
+                       const struct tile_group g, size_t k, const size_t n, const struct tile_shape shape) {
+    const struct panel_kind kind = panel_kind(shape.type);
     UNROLL for (size_t i = 0; i < n; i += 4) {
-        vi w[VECTORS];
-        UNROLL for (size_t v = 0; v < VECTORS; v++) w[v] = tile_unit(j, g, k + i, v, type);
-        UNROLL for (size_t r = 0; r < n_rows; r++) {
+        vi w[TILE_VECTORS];
+        UNROLL for (size_t v = 0; v < shape.n_vectors; v++) w[v] = tile_unit(j, g, k + i, v, shape);
+        UNROLL for (size_t r = 0; r < shape.n_rows; r++) {
             vi qs = vi_broadcast(x[r].qs + g.at * kind.group + k + i);
-            UNROLL for (size_t v = 0; v < VECTORS; v++) acc[v][r] = vi_step(acc[v][r], w[v], qs, kind.most);
+            UNROLL for (size_t v = 0; v < shape.n_vectors; v++) acc[v][r] =
+                vi_step(acc[v][r], w[v], qs, kind.most);
         }
     }
 }
 
 // sum[v][r] = -offset * sum(x) + w . x over a group: whole numbers.
-INLINE void tile_sums(vi sum[VECTORS][TILE_ROWS], const struct tile_job *j, const struct act_block *x,
-                      const struct tile_group g, const size_t n_rows, enum tensor_type type) {
-    const struct panel_kind kind = panel_kind(type);
+INLINE void tile_sums(vi sum[TILE_VECTORS][TILE_ROWS], const struct tile_job *j, const struct act_block *x,
+                      const struct tile_group g, const struct tile_shape shape) {
+    const struct panel_kind kind = panel_kind(shape.type);
     const size_t at_once = 4 * DOT_STEPS(kind.most) < kind.group ? 4 * DOT_STEPS(kind.most) : kind.group;
-    vi acc[VECTORS][TILE_ROWS];
-    UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < VECTORS; v++) sum[v][r] =
-        kind.offset ? vi_group_start(&x[r].start[g.at], kind.offset) : vi_zero();
+    vi acc[TILE_VECTORS][TILE_ROWS];
+    UNROLL for (size_t r = 0; r < shape.n_rows; r++) UNROLL for (size_t v = 0; v < shape.n_vectors; v++)
+        sum[v][r] = kind.offset ? vi_group_start(&x[r].start[g.at], kind.offset) : vi_zero();
     UNROLL for (size_t k = 0; k < kind.group; k += at_once) {
-        UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < VECTORS; v++) acc[v][r] =
-            vi_steps_begin(sum[v][r], kind.most);
-        tile_steps(acc, j, x, g, k, at_once, n_rows, type);
-        UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < VECTORS; v++) sum[v][r] =
-            vi_steps_end(sum[v][r], acc[v][r], kind.most);
+        UNROLL for (size_t r = 0; r < shape.n_rows; r++) UNROLL for (size_t v = 0; v < shape.n_vectors; v++)
+            acc[v][r] = vi_steps_begin(sum[v][r], kind.most);
+        tile_steps(acc, j, x, g, k, at_once, shape);
+        UNROLL for (size_t r = 0; r < shape.n_rows; r++) UNROLL for (size_t v = 0; v < shape.n_vectors; v++)
+            sum[v][r] = vi_steps_end(sum[v][r], acc[v][r], kind.most);
     }
 }
 
 // A group's share of the bytes to come: a whole block's at once would fill all the buffers. How far ahead was
 // found by trying (docs/performance.md).
-INLINE void prefetch_group(const struct tile_job *j, const struct tile_group g, enum tensor_type type) {
+INLINE void prefetch_group(const struct tile_job *j, const struct tile_group g,
+                           const struct tile_shape shape) {
+    const enum tensor_type type = shape.type;
     const size_t bytes = quant_block_bytes(type) * PANEL_OUTS * panel_kind(type).group / quant_block_n(type);
     const uint8_t *ahead = j->quants + g.at * bytes + (type == TENSOR_Q8_0 ? 4096 : 8192);
-    for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)ahead + i, _MM_HINT_T1);
+    for (size_t v = 0; v < shape.n_vectors; v += VECTORS, ahead += j->panel_bytes)
+        for (size_t i = 0; i < bytes; i += 64)
+            _mm_prefetch((const char *)ahead + i, _MM_HINT_T1);
 }
 
 // acc += scale sum
-INLINE void tile_add_group(vf acc[VECTORS][TILE_ROWS], const struct tile_job *j, const struct act_block *x,
-                           const struct tile_group g, const size_t n_rows, enum tensor_type type) {
-    const struct panel_kind kind = panel_kind(type);
-    vi sum[VECTORS][TILE_ROWS];
-    if (x == j->x && is_interleaved(type))
-        prefetch_group(j, g, type);
-    tile_sums(sum, j, x, g, n_rows, type);
-    UNROLL for (size_t v = 0; v < VECTORS; v++) {
-        vf scale = vf_load(j->w->scales[g.at] + v * VF_N);
-        UNROLL for (size_t r = 0; r < n_rows; r++) {
+INLINE void tile_add_group(vf acc[TILE_VECTORS][TILE_ROWS], const struct tile_job *j,
+                           const struct act_block *x, const struct tile_group g,
+                           const struct tile_shape shape) {
+    const struct panel_kind kind = panel_kind(shape.type);
+    vi sum[TILE_VECTORS][TILE_ROWS];
+    if (x == j->x && !shape.unpacked)
+        prefetch_group(j, g, shape);
+    tile_sums(sum, j, x, g, shape);
+    UNROLL for (size_t v = 0; v < shape.n_vectors; v++) {
+        const struct panel_scales *w = j->w + v / VECTORS;
+        size_t lane = v % VECTORS * VF_N;
+        vf scale = vf_load(w->scales[g.at] + lane);
+        UNROLL for (size_t r = 0; r < shape.n_rows; r++) {
             vf s = kind.fine_rows ? vf_mul(scale, vf_set1(x[r].d[g.at])) : scale;
             acc[v][r] = vf_fma(vf_of_vi(sum[v][r]), s, acc[v][r]);
             if (kind.mins == PANEL_MINS_F32)
-                acc[v][r] = vf_fma(vf_load(j->w->m[g.at] + v * VF_N), vf_set1(x[r].sums[g.at]), acc[v][r]);
+                acc[v][r] = vf_fma(vf_load(w->m[g.at] + lane), vf_set1(x[r].sums[g.at]), acc[v][r]);
         }
     }
 }
 
 // acc -= d_min (mins . sums of the groups of x)
-INLINE void tile_mins(vf acc[VECTORS][TILE_ROWS], const struct tile_job *j, const struct act_block *x,
-                      const size_t n_rows, enum tensor_type type) {
-    vi sum[VECTORS][TILE_ROWS];
-    UNROLL for (size_t v = 0; v < VECTORS; v++) UNROLL for (size_t r = 0; r < n_rows; r++) sum[v][r] =
-        vi_zero();
-    UNROLL for (size_t i = 0; i < PANEL_N / panel_kind(type).group / 2; i++)
-        UNROLL for (size_t v = 0; v < VECTORS; v++) {
-        vi mins = vi_load(j->w->mins[i][v * VF_N]);
-        UNROLL for (size_t r = 0; r < n_rows; r++) sum[v][r] =
+INLINE void tile_mins(vf acc[TILE_VECTORS][TILE_ROWS], const struct tile_job *j, const struct act_block *x,
+                      const struct tile_shape shape) {
+    vi sum[TILE_VECTORS][TILE_ROWS];
+    UNROLL for (size_t v = 0; v < shape.n_vectors; v++) UNROLL for (size_t r = 0; r < shape.n_rows; r++)
+        sum[v][r] = vi_zero();
+    UNROLL for (size_t i = 0; i < PANEL_N / panel_kind(shape.type).group / 2; i++)
+        UNROLL for (size_t v = 0; v < shape.n_vectors; v++) {
+        vi mins = vi_load(j->w[v / VECTORS].mins[i][v % VECTORS * VF_N]);
+        UNROLL for (size_t r = 0; r < shape.n_rows; r++) sum[v][r] =
             vi_dot_pairs(sum[v][r], mins, vi_broadcast(x[r].group_sums + 2 * i));
     }
-    UNROLL for (size_t v = 0; v < VECTORS; v++) {
-        vf d_min = vf_load(j->w->d_min + v * VF_N);
-        UNROLL for (size_t r = 0; r < n_rows; r++) acc[v][r] =
+    UNROLL for (size_t v = 0; v < shape.n_vectors; v++) {
+        vf d_min = vf_load(j->w[v / VECTORS].d_min + v % VECTORS * VF_N);
+        UNROLL for (size_t r = 0; r < shape.n_rows; r++) acc[v][r] =
             vf_sub(acc[v][r], vf_mul(vf_of_vi(sum[v][r]), d_min));
     }
 }
 
-INLINE void tile(const struct tile_job *j, size_t row, const size_t n_rows, enum tensor_type type) {
+INLINE void tile(const struct tile_job *j, size_t row, const struct tile_shape shape) {
+    const enum tensor_type type = shape.type;
     const struct panel_kind kind = panel_kind(type);
     const size_t in_half = PANEL_N / 2 / kind.group;
     const struct act_block *x = j->x + row;
-    float *totals = j->totals + row * PANEL_OUTS;
-    vf acc[VECTORS][TILE_ROWS];
-    UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < VECTORS; v++) acc[v][r] =
-        kind.fine_rows ? vf_load(totals + r * PANEL_OUTS + v * VF_N) : vf_set1(0);
-    if (quant_block_n(type) == 32 || !is_interleaved(type))
+    float *totals = j->totals + row * shape.n_vectors * VF_N;
+    vf acc[TILE_VECTORS][TILE_ROWS];
+    UNROLL for (size_t r = 0; r < shape.n_rows; r++) UNROLL for (size_t v = 0; v < shape.n_vectors; v++)
+        acc[v][r] = kind.fine_rows ? vf_load(totals + (r * shape.n_vectors + v) * VF_N) : vf_set1(0);
+    if (quant_block_n(type) == 32 || shape.unpacked)
         for (size_t g = 0; g < j->n / kind.group; g++)
-            tile_add_group(acc, j, x, (struct tile_group){.at = g}, n_rows, type);
+            tile_add_group(acc, j, x, (struct tile_group){.at = g}, shape);
     else
         for (size_t half = 0; half < 2; half++)
             UNROLL for (size_t g = 0; g < in_half; g++)
-                tile_add_group(acc, j, x, (struct tile_group){half, g, half * in_half + g}, n_rows, type);
+                tile_add_group(acc, j, x, (struct tile_group){half, g, half * in_half + g}, shape);
     if (kind.mins == PANEL_MINS_I16)
-        tile_mins(acc, j, x, n_rows, type);
-    UNROLL for (size_t r = 0; r < n_rows; r++) UNROLL for (size_t v = 0; v < VECTORS; v++) {
-        float *total = totals + r * PANEL_OUTS + v * VF_N;
+        tile_mins(acc, j, x, shape);
+    UNROLL for (size_t r = 0; r < shape.n_rows; r++) UNROLL for (size_t v = 0; v < shape.n_vectors; v++) {
+        float *total = totals + (r * shape.n_vectors + v) * VF_N;
         vf_store(total, kind.fine_rows ? acc[v][r] : vf_fma(acc[v][r], vf_set1(x[r].d[0]), vf_load(total)));
     }
 }
 
-INLINE void tiles(const struct tile_job *j, enum tensor_type type) {
+// All rows, `most` at a time while there are so many.
+INLINE void tiles(const struct tile_job *j, const size_t most, const size_t n_vectors, const bool unpacked,
+                  enum tensor_type type) {
     size_t row = 0;
-    for (; row + TILE_ROWS <= j->n_rows; row += TILE_ROWS)
-        tile(j, row, TILE_ROWS, type);
-    for (; TILE_ROWS > 4 && row + 4 <= j->n_rows; row += 4)
-        tile(j, row, 4, type);
+    for (; row + most <= j->n_rows; row += most)
+        tile(j, row, (struct tile_shape){most, n_vectors, unpacked, type});
+    for (; most > 4 && row + 4 <= j->n_rows; row += 4)
+        tile(j, row, (struct tile_shape){4, n_vectors, unpacked, type});
     for (; row + 2 <= j->n_rows; row += 2)
-        tile(j, row, 2, type);
+        tile(j, row, (struct tile_shape){2, n_vectors, unpacked, type});
     for (; row < j->n_rows; row++)
-        tile(j, row, 1, type);
+        tile(j, row, (struct tile_shape){1, n_vectors, unpacked, type});
 }
 
-// One copy for all codebook types: what is unpacked is of one kind.
-static __attribute__((noinline)) void tiles_unpacked(const struct tile_job *j) {
-    tiles(j, TENSOR_IQ2_XXS);
+INLINE void tiles_unpacked(const struct tile_job *j, size_t n_panels, enum tensor_type type) {
+    if (WIDE_PANELS > 1 && n_panels == WIDE_PANELS)
+        tiles(j, WIDE_ROWS, TILE_VECTORS, true, type);
+    else
+        tiles(j, TILE_ROWS, VECTORS, true, type);
+}
+
+// One copy for all types that are of one kind once they are unpacked, each by one of them.
+#define TILES_UNPACKED(type)                                                                                 \
+    static __attribute__((noinline)) void tiles_as_##type(const struct tile_job *j, size_t n_panels) {       \
+        tiles_unpacked(j, n_panels, TENSOR_##type);                                                          \
+    }
+TILES_UNPACKED(Q8_0)
+TILES_UNPACKED(Q4_1)
+TILES_UNPACKED(Q4_K)
+TILES_UNPACKED(Q2_K)
+TILES_UNPACKED(IQ4_XS)
+TILES_UNPACKED(IQ2_XXS)
+
+INLINE void tiles_of_kind(const struct tile_job *j, size_t n_panels, enum tensor_type type) {
+    const struct panel_kind kind = panel_kind(type);
+    if (kind.fine_rows)
+        (kind.mins ? tiles_as_Q4_1 : tiles_as_Q8_0)(j, n_panels);
+    else if (kind.mins)
+        (kind.group == 32 ? tiles_as_Q4_K : tiles_as_Q2_K)(j, n_panels);
+    else
+        (kind.group == 32 ? tiles_as_IQ4_XS : tiles_as_IQ2_XXS)(j, n_panels);
+}
+
+// to[PANEL_N / 4, PANEL_OUTS, 4] = the quants of n inputs.
+INLINE void unpack_quants(uint8_t *to, const uint8_t *block, size_t n, enum tensor_type type) {
+    const size_t n_units = quant_block_n(type) == 32 ? 8 : 32; // of 32 or 128 inputs
+    for (size_t i = 0; i < n / 4 / n_units; i++)
+        UNROLL for (size_t j = 0; j < n_units; j++)
+            UNROLL for (size_t v = 0; v < VECTORS; v++, to += VI_BYTES)
+                vi_store(to, packed_unit(block, i, i, j, v, type));
 }
 
 INLINE void unpack_scales(struct panel_scales *u, const uint8_t *block, size_t n, enum tensor_type type) {
@@ -209,35 +272,67 @@ static void store_totals(float *y, size_t y_stride, const float *totals, size_t 
         }
 }
 
-// The panel of the outputs from `out` on.
-INLINE void panel_product(const struct panel_product *p, size_t out, enum tensor_type type) {
+// The next block of n_panels, unpacked.
+INLINE void unpack(struct panel_scratch *s, const struct panel_product *p, size_t out, size_t block, size_t n,
+                   size_t n_panels, enum tensor_type type) {
+    const uint8_t *panel = p->w + out / PANEL_OUTS * p->panel_bytes;
+    const size_t block_bytes = quant_block_bytes(type) * (PANEL_N / quant_block_n(type)) * PANEL_OUTS;
+    for (size_t i = 0; i < n_panels; i++, out += PANEL_OUTS, panel += p->panel_bytes) {
+        const uint8_t *from = panel + block * block_bytes;
+        if (!is_interleaved(type)) {
+            size_t n_outs = size_min(p->n_out - out, PANEL_OUTS);
+            unpack_rows(&s->scales[i], s->quants[i], panel, p->panel_bytes / PANEL_OUTS, block, n_outs, type);
+            continue;
+        }
+        for (size_t at = 0; at < block_bytes; at += 64)
+            _mm_prefetch((const char *)from + block_bytes + at, _MM_HINT_T1);
+        unpack_scales(&s->scales[i], from, n, type);
+        unpack_quants(&s->quants[i][0][0][0], from, n, type);
+    }
+}
+
+// The n_panels of the outputs from `out` on: straight from memory, or from what a block unpacks to.
+INLINE void panel_product(const struct panel_product *p, size_t out, size_t n_panels, const bool unpacked,
+                          enum tensor_type type) {
     struct panel_scratch *s = p->scratch;
     const uint8_t *panel = p->w + out / PANEL_OUTS * p->panel_bytes;
     const size_t block_bytes = quant_block_bytes(type) * (PANEL_N / quant_block_n(type)) * PANEL_OUTS;
-    size_t n_outs = p->n_out - out < PANEL_OUTS ? p->n_out - out : PANEL_OUTS;
-    memset(s->totals, 0, p->n_rows * PANEL_OUTS * sizeof *s->totals);
+    size_t n_outs = size_min(p->n_out - out, n_panels * PANEL_OUTS);
+    memset(s->totals, 0, p->n_rows * n_panels * PANEL_OUTS * sizeof *s->totals);
     for (size_t i = 0; i < act_n_blocks(p->n_in); i++) {
-        size_t n = p->n_in - i * PANEL_N < PANEL_N ? p->n_in - i * PANEL_N : PANEL_N;
+        size_t n = size_min(PANEL_N, p->n_in - i * PANEL_N);
         struct tile_job job = {
-            &s->scales, panel + i * block_bytes, p->x + i * p->x_stride, s->totals, p->n_rows, n};
-        if (is_interleaved(type)) {
-            unpack_scales(&s->scales, job.quants, n, type);
-            tiles(&job, type);
+            .w = s->scales, .x = p->x + i * p->x_stride, .totals = s->totals, .n_rows = p->n_rows, .n = n};
+        if (unpacked) {
+            unpack(s, p, out, i, n, n_panels, type);
+            job.quants = &s->quants[0][0][0][0];
+            job.panel_bytes = sizeof s->quants[0];
+            tiles_of_kind(&job, n_panels, type);
         } else {
-            job.quants = &s->quants[0][0][0];
-            unpack_rows(s, panel, p->panel_bytes / PANEL_OUTS, i, n_outs, type);
-            tiles_unpacked(&job);
+            job.quants = panel + i * block_bytes;
+            unpack_scales(s->scales, job.quants, n, type);
+            tiles(&job, TILE_ROWS, VECTORS, false, type);
         }
     }
-    store_totals(p->y + out, p->y_stride, s->totals, PANEL_OUTS, p->n_rows, n_outs,
+    store_totals(p->y + out, p->y_stride, s->totals, n_panels * PANEL_OUTS, p->n_rows, n_outs,
                  p->bias ? p->bias + out : NULL, p->add);
+}
+
+INLINE void panel_products(const struct panel_product *p, enum tensor_type type) {
+    const bool unpacked = !is_interleaved(type) || (WIDE_PANELS > 1 && p->n_rows >= UNPACK_ROWS);
+    for (size_t out = 0, n; out < p->n_out; out += n * PANEL_OUTS) {
+        n = unpacked ? size_min(WIDE_PANELS, div_up(p->n_out - out, PANEL_OUTS)) : 1;
+        if (unpacked)
+            panel_product(p, out, n, true, type);
+        else
+            panel_product(p, out, n, false, type);
+    }
 }
 
 // The table's functions have no argument for the type.
 #define PANEL_PRODUCT(type, name, block_n, label)                                                            \
     static void panels_##name(const struct panel_product *p) {                                               \
-        for (size_t out = 0; out < p->n_out; out += PANEL_OUTS)                                              \
-            panel_product(p, out, TENSOR_##type);                                                            \
+        panel_products(p, TENSOR_##type);                                                                    \
     }
 #define PANEL_ROW(type, name, block_n, label) k->panels[TENSOR_##type] = panels_##name;
 QUANT_BLOCK_TYPES(PANEL_PRODUCT)

@@ -202,16 +202,17 @@ INLINE void scales256(struct panel_scales *u, const uint8_t *p, enum tensor_type
 
 // The codebook types, at the pace of their plain C: block i of rows of the file. Outputs past n_outs keep
 // what was there: they are not stored.
-INLINE void unpack_rows(struct panel_scratch *s, const uint8_t *rows, size_t row_bytes, size_t i,
-                        size_t n_outs, enum tensor_type type) {
+INLINE void unpack_rows(struct panel_scales *u, uint8_t quants[PANEL_N / 4][PANEL_OUTS][4],
+                        const uint8_t *rows, size_t row_bytes, size_t i, size_t n_outs,
+                        enum tensor_type type) {
     const struct quant_traits *traits = quant_traits(type);
     for (size_t out = 0; out < n_outs; out++) {
         struct quant_block b;
         traits->unpack(&b, rows + out * row_bytes + i * traits->block_bytes);
         for (size_t k = 0; k < PANEL_N; k++)
-            s->quants[k / 4][out][k % 4] = (uint8_t)(b.q[k] + 128);
+            quants[k / 4][out][k % 4] = (uint8_t)(b.q[k] + 128);
         for (size_t g = 0; g < 16; g++)
-            s->scales.scales[g][out] = b.d * b.scales[g];
+            u->scales[g][out] = b.d * b.scales[g];
     }
 }
 

@@ -27,8 +27,8 @@ static const struct type_case {
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
-static const size_t counts[] = {1, 3, 17, 33};
-enum { N_COUNTS = sizeof counts / sizeof *counts, MAX_COUNT = 33 };
+static const size_t counts[] = {1, 3, 17, 44, 47};
+enum { N_COUNTS = sizeof counts / sizeof *counts, MAX_COUNT = 47 };
 
 static uint16_t random_f16_bits(void) { // magnitudes 2^-7 .. 2^-2
     return (uint16_t)((random_u32() & 0x8000) | (0x2000 + random_u32() % 0x1400));
