@@ -25,11 +25,12 @@ FINAL_RATE = 0.04  # of the learning rate, at the end
 
 
 def options_add(parser):
-    parser.add_argument("--minutes", type=float, default=60, help="how long to train; the learning rate falls with the clock")
+    parser.add_argument("--minutes", type=float, default=60, help="how long to train, in time of one core (the first worker's)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes on a CPU (default: one a core)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="products in bfloat16: faster where the processor has them")
     parser.add_argument("--batch", type=int, default=64, help="pictures a step, over all workers")
+    parser.add_argument("--rate", type=float, default=1, help="times the learning rates: less for what is trained already")
     parser.add_argument("--seed", type=int, default=1)
 
 
@@ -143,18 +144,18 @@ def rate_scale(step, done):
 def train(options, rank, model, tokenizer, groups, step_loss, evaluate):
     """step_loss(done) gives a loss and {name: value} for the progress line; evaluate() a text; rank 0 saves the pair.
 
-    All workers stop at the same step: the first one's clock decides."""
+    The learning rate falls with the first worker's processor time, which a pause does not use up."""
     optimizer = Optimizer(groups, options, rank)
-    start = last_line = last_save = time.time()
+    start = last_line = last_save = time.process_time()
     step, means, done = 0, {}, 0.0
     while done < 1:
         with torch.autocast(options.device, torch.bfloat16, enabled=options.bf16):
             loss, values = step_loss(done)
         loss.backward()
-        values = {"loss": loss.item(), **values, "gradient": optimizer.step(rate_scale(step, done))}
+        values = {"loss": loss.item(), **values, "gradient": optimizer.step(options.rate * rate_scale(step, done))}
         means = {k: v + 0.95 * (means.get(k, v) - v) for k, v in values.items()}
         step += 1
-        now = time.time()
+        now = time.process_time()
         clock = torch.tensor([(now - start) / (60 * options.minutes)])
         if options.workers > 1:
             dist.broadcast(clock, 0)
@@ -169,4 +170,4 @@ def train(options, rank, model, tokenizer, groups, step_loss, evaluate):
         if now - last_save > SAVE_S or done >= 1:
             pair_write(options.out, model, tokenizer)
             print("saved;", evaluate(), flush=True)
-            last_save = time.time()
+            last_save = time.process_time()
