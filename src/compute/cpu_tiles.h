@@ -41,14 +41,14 @@ enum { VECTORS = PANEL_OUTS / VF_N, TILE_VECTORS = WIDE_PANELS * VECTORS }; // o
 // One block of up to 256 inputs of some panels, against rows.
 struct tile_job {
     const struct panel_scales *w; // [panels]
-    const uint8_t *quants;        // in the first panel, or unpacked [PANEL_N / 4, PANEL_OUTS, 4]
-    size_t panel_bytes;           // from one panel to the next
+    const uint8_t *quants;        // in the panel, or unpacked [panels, PANEL_N / 4, PANEL_OUTS, 4]
     const struct act_block *x;    // [n_rows]
     float *totals;                // [n_rows, panels, PANEL_OUTS], of the blocks before
     size_t n_rows, n;             // n inputs
 };
 
-// What is known of a tile at compile time. Vector v holds outputs of panel v / VECTORS.
+// What is known of a tile at compile time. Vector v holds outputs of panel v / VECTORS; only unpacked tiles have
+// more than one.
 struct tile_shape {
     size_t n_rows, n_vectors;
     bool unpacked;
@@ -67,6 +67,10 @@ INLINE bool is_interleaved(enum tensor_type type) {
     return quant_block_n(type) == 32 || panel_kind(type).offset != 128 || type == TENSOR_IQ4_XS;
 }
 
+INLINE size_t panel_block_bytes(enum tensor_type type) {
+    return quant_block_bytes(type) * (PANEL_N / quant_block_n(type)) * PANEL_OUTS;
+}
+
 // Inputs 4 j .. 4 j + 3 of a block's 32 from 32 `run` on, or of its half from 128 half on.
 INLINE vi packed_unit(const uint8_t *block, size_t run, size_t half, const size_t j, size_t v,
                       enum tensor_type type) {
@@ -78,11 +82,10 @@ INLINE vi packed_unit(const uint8_t *block, size_t run, size_t half, const size_
 // Inputs k .. k + 3 of a group.
 INLINE vi tile_unit(const struct tile_job *j, const struct tile_group g, size_t k, size_t vector,
                     const struct tile_shape shape) {
-    const size_t group = panel_kind(shape.type).group, v = vector % VECTORS;
-    const uint8_t *quants = j->quants + vector / VECTORS * j->panel_bytes;
+    const size_t group = panel_kind(shape.type).group, panel = vector / VECTORS, v = vector % VECTORS;
     if (shape.unpacked)
-        return vi_load(quants + (g.at * group + k) * PANEL_OUTS + v * VI_BYTES);
-    return packed_unit(quants, g.at, g.half, (g.in_half * group + k) / 4, v, shape.type);
+        return vi_load(j->quants + (panel * PANEL_N + g.at * group + k) * PANEL_OUTS + v * VI_BYTES);
+    return packed_unit(j->quants, g.at, g.half, (g.in_half * group + k) / 4, v, shape.type);
 }
 
 // Steps whose sums fit 16 bits: each is two products of a quant and of 127.
@@ -122,14 +125,11 @@ INLINE void tile_sums(vi sum[TILE_VECTORS][TILE_ROWS], const struct tile_job *j,
 
 // A group's share of the bytes to come: a whole block's at once would fill all the buffers. How far ahead was
 // found by trying (docs/performance.md).
-INLINE void prefetch_group(const struct tile_job *j, const struct tile_group g,
-                           const struct tile_shape shape) {
-    const enum tensor_type type = shape.type;
+INLINE void prefetch_group(const struct tile_job *j, const struct tile_group g, enum tensor_type type) {
     const size_t bytes = quant_block_bytes(type) * PANEL_OUTS * panel_kind(type).group / quant_block_n(type);
     const uint8_t *ahead = j->quants + g.at * bytes + (type == TENSOR_Q8_0 ? 4096 : 8192);
-    for (size_t v = 0; v < shape.n_vectors; v += VECTORS, ahead += j->panel_bytes)
-        for (size_t i = 0; i < bytes; i += 64)
-            _mm_prefetch((const char *)ahead + i, _MM_HINT_T1);
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)ahead + i, _MM_HINT_T1);
 }
 
 // acc += scale sum
@@ -139,7 +139,7 @@ INLINE void tile_add_group(vf acc[TILE_VECTORS][TILE_ROWS], const struct tile_jo
     const struct panel_kind kind = panel_kind(shape.type);
     vi sum[TILE_VECTORS][TILE_ROWS];
     if (x == j->x && !shape.unpacked)
-        prefetch_group(j, g, shape);
+        prefetch_group(j, g, shape.type);
     tile_sums(sum, j, x, g, shape);
     UNROLL for (size_t v = 0; v < shape.n_vectors; v++) {
         const struct panel_scales *w = j->w + v / VECTORS;
@@ -272,31 +272,26 @@ static void store_totals(float *y, size_t y_stride, const float *totals, size_t 
         }
 }
 
-// The next block of n_panels, unpacked.
-INLINE void unpack(struct panel_scratch *s, const struct panel_product *p, size_t out, size_t block, size_t n,
-                   size_t n_panels, enum tensor_type type) {
-    const uint8_t *panel = p->w + out / PANEL_OUTS * p->panel_bytes;
-    const size_t block_bytes = quant_block_bytes(type) * (PANEL_N / quant_block_n(type)) * PANEL_OUTS;
-    for (size_t i = 0; i < n_panels; i++, out += PANEL_OUTS, panel += p->panel_bytes) {
-        const uint8_t *from = panel + block * block_bytes;
-        if (!is_interleaved(type)) {
-            size_t n_outs = size_min(p->n_out - out, PANEL_OUTS);
-            unpack_rows(&s->scales[i], s->quants[i], panel, p->panel_bytes / PANEL_OUTS, block, n_outs, type);
-            continue;
-        }
-        for (size_t at = 0; at < block_bytes; at += 64)
-            _mm_prefetch((const char *)from + block_bytes + at, _MM_HINT_T1);
-        unpack_scales(&s->scales[i], from, n, type);
-        unpack_quants(&s->quants[i][0][0][0], from, n, type);
+// Block i of a panel with n inputs as scales and quants; the panel's next block is asked for.
+INLINE void unpack(struct panel_scales *u, uint8_t quants[PANEL_N / 4][PANEL_OUTS][4], const uint8_t *panel,
+                   const struct panel_product *p, size_t i, size_t n, size_t n_outs, enum tensor_type type) {
+    const size_t block_bytes = panel_block_bytes(type);
+    const uint8_t *block = panel + i * block_bytes;
+    if (!is_interleaved(type)) {
+        unpack_rows(u, quants, panel, p->panel_bytes / PANEL_OUTS, i, size_min(n_outs, PANEL_OUTS), type);
+        return;
     }
+    for (size_t at = 0; at < block_bytes; at += 64)
+        _mm_prefetch((const char *)block + block_bytes + at, _MM_HINT_T1);
+    unpack_scales(u, block, n, type);
+    unpack_quants(&quants[0][0][0], block, n, type);
 }
 
-// The n_panels of the outputs from `out` on: straight from memory, or from what a block unpacks to.
+// The n_panels of the outputs from `out` on: one straight from memory, or all from what their blocks unpack to.
 INLINE void panel_product(const struct panel_product *p, size_t out, size_t n_panels, const bool unpacked,
                           enum tensor_type type) {
     struct panel_scratch *s = p->scratch;
     const uint8_t *panel = p->w + out / PANEL_OUTS * p->panel_bytes;
-    const size_t block_bytes = quant_block_bytes(type) * (PANEL_N / quant_block_n(type)) * PANEL_OUTS;
     size_t n_outs = size_min(p->n_out - out, n_panels * PANEL_OUTS);
     memset(s->totals, 0, p->n_rows * n_panels * PANEL_OUTS * sizeof *s->totals);
     for (size_t i = 0; i < act_n_blocks(p->n_in); i++) {
@@ -304,12 +299,13 @@ INLINE void panel_product(const struct panel_product *p, size_t out, size_t n_pa
         struct tile_job job = {
             .w = s->scales, .x = p->x + i * p->x_stride, .totals = s->totals, .n_rows = p->n_rows, .n = n};
         if (unpacked) {
-            unpack(s, p, out, i, n, n_panels, type);
+            for (size_t k = 0; k < n_panels; k++)
+                unpack(&s->scales[k], s->quants[k], panel + k * p->panel_bytes, p, i, n,
+                       n_outs - k * PANEL_OUTS, type);
             job.quants = &s->quants[0][0][0][0];
-            job.panel_bytes = sizeof s->quants[0];
             tiles_of_kind(&job, n_panels, type);
         } else {
-            job.quants = panel + i * block_bytes;
+            job.quants = panel + i * panel_block_bytes(type);
             unpack_scales(s->scales, job.quants, n, type);
             tiles(&job, TILE_ROWS, VECTORS, false, type);
         }
@@ -322,10 +318,10 @@ INLINE void panel_products(const struct panel_product *p, enum tensor_type type)
     const bool unpacked = !is_interleaved(type) || (WIDE_PANELS > 1 && p->n_rows >= UNPACK_ROWS);
     for (size_t out = 0, n; out < p->n_out; out += n * PANEL_OUTS) {
         n = unpacked ? size_min(WIDE_PANELS, div_up(p->n_out - out, PANEL_OUTS)) : 1;
-        if (unpacked)
+        if (unpacked) // a constant: one row from the cache is 5 % faster so
             panel_product(p, out, n, true, type);
         else
-            panel_product(p, out, n, false, type);
+            panel_product(p, out, 1, false, type);
     }
 }
 
