@@ -11,8 +11,8 @@ enum {
     CHUNKS = 16,            // of a thread and round: rounds of a millisecond or two, some of them undisturbed
     STEPS = 20000,          // of a chunk on registers
     READ_CHUNK = 1 << 20,   // bytes
-    READ_ROUND = 32,        // chunks
-    READ_LEAST = 256 << 20, // bytes
+    READ_ROUND = 256,       // chunks: a token of a small model reads as much, and bursts may be faster
+    READ_LEAST = 512 << 20, // bytes
     READ_MOST = 1 << 30,
 };
 
@@ -73,13 +73,13 @@ static bool measure_read(struct cpu *c, double *gbps, struct err *err) {
     long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
     size_t size = cache > READ_LEAST / 2 ? (size_t)cache * 2 : READ_LEAST;
     size = size < READ_MOST ? size / READ_CHUNK * READ_CHUNK : READ_MOST;
-    char *data = panels_map(size);
+    char *data = pages_map(size);
     if (!data)
         return err_set(err, ERR_NOMEM, "cpu: no memory for the %zu bytes that measuring it reads", size);
     struct limit_job j = {.c = c, .data = data, .n_chunks = size / READ_CHUNK};
     pool_run(c->pool, j.n_chunks, fill_chunk, &j);
     *gbps = (double)READ_ROUND * READ_CHUNK / best_round_ms(c, READ_ROUND, read_chunk, &j) / 1e6;
-    panels_unmap(data, size);
+    pages_unmap(data, size);
     return true;
 }
 

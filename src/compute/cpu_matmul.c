@@ -21,7 +21,7 @@
 enum {
     PACK_BYTES = 256 * 1024, // repacked by one chunk
     CHUNK_MACS = 16 * 1024,  // a chunk's least work
-    CHUNKS_A_THREAD = 4,     // so that a thread that is held up does not hold up all
+    CHUNKS_A_THREAD = 16,    // so that a thread that is held up does not hold up all
     OUTPUT_TILE = 4,         // outputs that the dot kernels work together
     ROW_BLOCK = 128,         // rows of x that stay in the cache while the weights pass
     PANEL_ROW_BLOCK = 256,   // the same of 8-bit rows
@@ -327,7 +327,8 @@ static void matmul_panels(struct cpu *c, const struct product *products, size_t 
     j.rows_a_block = div_up(n_rows, n_blocks);
     size_t least = div_up(CHUNK_MACS, size_max(1, j.rows_a_block * n_in));
     size_t share = div_up(n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));
-    j.chunk = div_up(size_max(least, share), PANEL_OUTS) * PANEL_OUTS;
+    size_t tile_outs = TILE_PANELS_MAX * PANEL_OUTS;
+    j.chunk = div_up(size_max(least, share), tile_outs) * tile_outs;
     for (size_t i = 0; i < n; i++) {
         struct panel_part *part = &j.parts[i];
         const struct weight *w = part->w;

@@ -1,6 +1,5 @@
 // struct ops on the CPU: memory, the choice of kernels, and the operations that work row by row.
 // Products with weights are in cpu_matmul.c, attention is in cpu_attention.c.
-#define _DEFAULT_SOURCE // madvise
 #include "base/mem.h"
 #include "base/sizes.h"
 #include "compute/cpu_backend.h"
@@ -12,14 +11,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum {
     ALIGNMENT = 64,
-    HUGE_FROM = 8 << 20, // bytes
-    ROW_WORK = 8192,     // values of row-wise operations that make one chunk
-    ACT_MACS = 8,        // an activation's value costs about as much as this many multiply-adds
+    MAP_FROM = 1 << 20, // bytes
+    ROW_WORK = 8192,    // values of row-wise operations that make one chunk
+    ACT_MACS = 8,       // an activation's value costs about as much as this many multiply-adds
 };
 
 static struct cpu *cpu_of(struct ops *o) {
@@ -53,29 +50,30 @@ void cpu_run(struct cpu *c, size_t n_chunks, size_t n_macs, pool_fn fn, void *ct
         fn(ctx, i, 0);
 }
 
-// Huge pages for what is read again and again, as a KV cache is; the part of a page before and behind stays small.
-static void ask_for_huge_pages(char *p, size_t size_bytes) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (page - (uintptr_t)p % page) % page;
-    if (size_bytes >= HUGE_FROM)
-        madvise(p + before, (size_bytes - before) / page * page, MADV_HUGEPAGE); // a wish
-}
+// What stands before a block.
+struct alloc_head {
+    void *base;
+    size_t mapped_bytes; // 0 = of the heap
+};
 
-// The block's own address is kept before the aligned one: calloc alone gives large zeroed blocks without
-// touching their pages, so a cache that is never filled costs no memory.
+// From MAP_FROM on in a mapping of huge pages, which cost a fault for each two megabytes, not for each four kilobytes:
+// a picture's encode takes and gives back such a block every time. Both ways give zeroed memory whose pages are not
+// touched, so a cache that is never filled costs none.
 static void *cpu_alloc(struct ops *o, size_t size_bytes, struct err *err) {
     (void)o;
+    struct alloc_head head = {0};
     size_t total;
-    char *base = NULL;
-    if (size_add(size_bytes, ALIGNMENT + sizeof base, &total))
-        base = calloc(1, total);
-    if (!base) {
+    if (size_add(size_bytes, ALIGNMENT + sizeof head, &total)) {
+        head.mapped_bytes = total < MAP_FROM ? 0 : total;
+        head.base = head.mapped_bytes ? pages_map(total) : calloc(1, total);
+    }
+    if (!head.base) {
         err_set(err, ERR_NOMEM, "cpu: no memory for %zu bytes", size_bytes);
         return NULL;
     }
-    char *p = base + sizeof base;
+    char *p = (char *)head.base + sizeof head;
     p += (ALIGNMENT - (uintptr_t)p % ALIGNMENT) % ALIGNMENT;
-    memcpy(p - sizeof base, &base, sizeof base);
-    ask_for_huge_pages(p, size_bytes);
+    memcpy(p - sizeof head, &head, sizeof head);
     return p;
 }
 
@@ -83,9 +81,12 @@ static void cpu_release(struct ops *o, void *p) {
     (void)o;
     if (!p)
         return;
-    char *base;
-    memcpy(&base, (char *)p - sizeof base, sizeof base);
-    free(base);
+    struct alloc_head head;
+    memcpy(&head, (char *)p - sizeof head, sizeof head);
+    if (head.mapped_bytes)
+        pages_unmap(head.base, head.mapped_bytes);
+    else
+        free(head.base);
 }
 
 static void cpu_write(struct ops *o, void *dst, const void *host, size_t size_bytes) {

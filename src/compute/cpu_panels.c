@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 const struct panel_type *panel_type(enum tensor_type type) {
     static const struct panel_type types[TENSOR_TYPES] = {
@@ -137,20 +136,6 @@ void panel_unpack_row(uint8_t *row, const struct panel_type *p, enum tensor_type
     }
 }
 
-void act_set_sums(struct act_block *a, const struct panel_kind *kind, size_t n) {
-    size_t group = kind->group;
-    for (size_t g = 0; g < n / group; g++) {
-        int sum = 0;
-        for (size_t i = 0; i < group; i++)
-            sum += a->qs[g * group + i];
-        a->group_sums[g] = (int16_t)sum;
-        if (kind->mins == PANEL_MINS_F32)
-            a->sums[g] = a->d[g] * (float)sum;
-        else
-            a->start[g] = -kind->offset * sum;
-    }
-}
-
 size_t panel_scratch_bytes(size_t n_rows) {
     return sizeof(struct panel_scratch) + TILE_PANELS_MAX * n_rows * PANEL_OUTS * sizeof(float);
 }
@@ -162,15 +147,14 @@ enum {
 };
 
 static size_t whole_pages(size_t size_bytes) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    return (size_bytes + page - 1) / page * page;
+    return (size_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
 
 // Huge pages need an address that is a multiple of theirs; what lies outside is given back.
-void *panels_map(size_t size_bytes) {
-    size_t size = whole_pages(size_bytes);
-    if (size > SIZE_MAX / 2)
+void *pages_map(size_t size_bytes) {
+    if (size_bytes > SIZE_MAX / 2)
         return NULL;
+    size_t size = whole_pages(size_bytes);
     uint8_t *base = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED)
         return NULL;
@@ -182,7 +166,7 @@ void *panels_map(size_t size_bytes) {
     return base + before;
 }
 
-void panels_unmap(void *p, size_t size_bytes) {
+void pages_unmap(void *p, size_t size_bytes) {
     if (p)
         munmap(p, whole_pages(size_bytes));
 }
@@ -194,7 +178,7 @@ void *panels_take(struct panel_arena **newest, size_t size_bytes) {
     size_bytes = (size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (!a || a->size_bytes - a->used_bytes < size_bytes) {
         size_t arena_bytes = size_bytes > ARENA_BYTES ? size_bytes : ARENA_BYTES;
-        uint8_t *data = panels_map(arena_bytes);
+        uint8_t *data = pages_map(arena_bytes);
         if (!data)
             return NULL;
         panels_give(a);
@@ -210,6 +194,6 @@ void *panels_take(struct panel_arena **newest, size_t size_bytes) {
 void panels_give(struct panel_arena *a) {
     if (!a || --a->n_users > 0)
         return;
-    panels_unmap(a->data, a->size_bytes);
+    pages_unmap(a->data, a->size_bytes);
     free(a);
 }

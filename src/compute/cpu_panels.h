@@ -134,12 +134,9 @@ static inline size_t act_n_blocks(size_t n) {
     return n / PANEL_N + (n % PANEL_N != 0);
 }
 
-// The sums of a block whose d and qs are set.
-void act_set_sums(struct act_block *a, const struct panel_kind *kind, size_t n);
-
 // Memory of whole pages, huge ones where the system gives them; NULL when there is none.
-void *panels_map(size_t size_bytes);
-void panels_unmap(void *p, size_t size_bytes);
+void *pages_map(size_t size_bytes);
+void pages_unmap(void *p, size_t size_bytes);
 
 // A mapping that the panels of several weights share: those of a small model are each less than a huge page.
 struct panel_arena {

@@ -38,6 +38,16 @@ enum { VECTORS = PANEL_OUTS / VF_N, TILE_VECTORS = WIDE_PANELS * VECTORS }; // o
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+// What is asked of memory while tiles of unpacked quants run, a share beside each row: all at once would fill the
+// buffers, and loads would wait behind it.
+struct tile_ahead {
+    const uint8_t *next;           // the first panel's next block
+    size_t n_bytes, n_bytes_a_row; // of a block, 0 = do not ask; of it beside one row
+    size_t n_panels, panel_bytes;
+    float *y; // [n_rows, n_panels * PANEL_OUTS], behind the last block; NULL before
+    size_t y_stride;
+};
+
 // One block of up to 256 inputs of some panels, against rows.
 struct tile_job {
     const struct panel_scales *w; // [panels]
@@ -45,6 +55,7 @@ struct tile_job {
     const struct act_block *x;    // [n_rows]
     float *totals;                // [n_rows, panels, PANEL_OUTS], of the blocks before
     size_t n_rows, n;             // n inputs
+    struct tile_ahead ahead;
 };
 
 // What is known of a tile at compile time. Vector v holds outputs of panel v / VECTORS; only unpacked tiles have
@@ -173,6 +184,16 @@ INLINE void tile_mins(vf acc[TILE_VECTORS][TILE_ROWS], const struct tile_job *j,
     }
 }
 
+INLINE void prefetch_beside(const struct tile_ahead *a, size_t row, size_t n_rows) {
+    size_t end = size_min((row + n_rows) * a->n_bytes_a_row, a->n_bytes);
+    for (size_t at = row * a->n_bytes_a_row; at < end; at += 64)
+        for (size_t k = 0; k < a->n_panels; k++)
+            _mm_prefetch((const char *)a->next + k * a->panel_bytes + at, _MM_HINT_T1);
+    for (size_t r = row; a->y && r < row + n_rows; r++)
+        for (size_t k = 0; k < a->n_panels; k++)
+            __builtin_prefetch(a->y + r * a->y_stride + k * PANEL_OUTS, 1);
+}
+
 INLINE void tile(const struct tile_job *j, size_t row, const struct tile_shape shape) {
     const enum tensor_type type = shape.type;
     const struct panel_kind kind = panel_kind(type);
@@ -180,6 +201,8 @@ INLINE void tile(const struct tile_job *j, size_t row, const struct tile_shape s
     const struct act_block *x = j->x + row;
     float *totals = j->totals + row * shape.n_vectors * VF_N;
     vf acc[TILE_VECTORS][TILE_ROWS];
+    if (shape.unpacked)
+        prefetch_beside(&j->ahead, row, shape.n_rows);
     UNROLL for (size_t r = 0; r < shape.n_rows; r++) UNROLL for (size_t v = 0; v < shape.n_vectors; v++)
         acc[v][r] = kind.fine_rows ? vf_load(totals + (r * shape.n_vectors + v) * VF_N) : vf_set1(0);
     if (quant_block_n(type) == 32 || shape.unpacked)
@@ -272,19 +295,31 @@ static void store_totals(float *y, size_t y_stride, const float *totals, size_t 
         }
 }
 
-// Block i of a panel with n inputs as scales and quants; the panel's next block is asked for.
+// Block i of a panel with n inputs as scales and quants.
 INLINE void unpack(struct panel_scales *u, uint8_t quants[PANEL_N / 4][PANEL_OUTS][4], const uint8_t *panel,
                    const struct panel_product *p, size_t i, size_t n, size_t n_outs, enum tensor_type type) {
-    const size_t block_bytes = panel_block_bytes(type);
-    const uint8_t *block = panel + i * block_bytes;
     if (!is_interleaved(type)) {
         unpack_rows(u, quants, panel, p->panel_bytes / PANEL_OUTS, i, size_min(n_outs, PANEL_OUTS), type);
         return;
     }
-    for (size_t at = 0; at < block_bytes; at += 64)
-        _mm_prefetch((const char *)block + block_bytes + at, _MM_HINT_T1);
+    const uint8_t *block = panel + i * panel_block_bytes(type);
     unpack_scales(u, block, n, type);
     unpack_quants(&quants[0][0][0], block, n, type);
+}
+
+// Beside block i of the panels from `out` on.
+INLINE struct tile_ahead ahead_of(const struct panel_product *p, size_t out, size_t n_panels, size_t i,
+                                  enum tensor_type type) {
+    const uint8_t *panel = p->w + out / PANEL_OUTS * p->panel_bytes;
+    size_t n_bytes = is_interleaved(type) ? panel_block_bytes(type) : 0;
+    bool last = i + 1 == act_n_blocks(p->n_in);
+    return (struct tile_ahead){.next = panel + (last ? n_panels * p->panel_bytes : (i + 1) * n_bytes),
+                               .n_bytes = n_bytes,
+                               .n_bytes_a_row = div_up(n_bytes, p->n_rows * 64) * 64,
+                               .n_panels = n_panels,
+                               .panel_bytes = p->panel_bytes,
+                               .y = last ? p->y + out : NULL,
+                               .y_stride = p->y_stride};
 }
 
 // The n_panels of the outputs from `out` on: one straight from memory, or all from what their blocks unpack to.
@@ -303,6 +338,7 @@ INLINE void panel_product(const struct panel_product *p, size_t out, size_t n_pa
                 unpack(&s->scales[k], s->quants[k], panel + k * p->panel_bytes, p, i, n,
                        n_outs - k * PANEL_OUTS, type);
             job.quants = &s->quants[0][0][0][0];
+            job.ahead = ahead_of(p, out, n_panels, i, type);
             tiles_of_kind(&job, n_panels, type);
         } else {
             job.quants = panel + i * panel_block_bytes(type);
@@ -345,6 +381,27 @@ INLINE float quantise(int8_t *qs, const float *x, size_t n) {
     return max / 127.0f;
 }
 
+// The sums of n of a block's qs, which are set as d is.
+INLINE void set_sums(struct act_block *a, size_t n, const struct panel_kind *kind) {
+    const __m256i sign = _mm256_set1_epi8(-128);
+    for (size_t i = 0; i < n / 32; i++) {
+        __m256i qs = _mm256_loadu_si256((const __m256i *)(const void *)(a->qs + 32 * i));
+        int64_t of8[4]; // plus 8 times 128
+        _mm256_storeu_si256((__m256i *)(void *)of8,
+                            _mm256_sad_epu8(_mm256_xor_si256(qs, sign), _mm256_setzero_si256()));
+        int sums[2] = {(int)(of8[0] + of8[1]) - 16 * 128, (int)(of8[2] + of8[3]) - 16 * 128};
+        if (kind->group == 32)
+            sums[0] += sums[1];
+        for (size_t k = 0, g = i * (32 / kind->group); k < 32 / kind->group; k++, g++) {
+            a->group_sums[g] = (int16_t)sums[k];
+            if (kind->mins == PANEL_MINS_F32)
+                a->sums[g] = a->d[g] * (float)sums[k];
+            else
+                a->start[g] = -kind->offset * sums[k];
+        }
+    }
+}
+
 static void quantise_act(struct act_block *a, const float *x, size_t n, const struct panel_kind *kind) {
     if (kind->fine_rows)
         for (size_t i = 0; i < n / 32; i++)
@@ -354,7 +411,7 @@ static void quantise_act(struct act_block *a, const float *x, size_t n, const st
         for (size_t i = 0; i < 8; i++)
             a->d[i] = d;
     }
-    act_set_sums(a, kind, n);
+    set_sums(a, n, kind);
 }
 
 static void panel_kernels(struct cpu_kernels *k) {
