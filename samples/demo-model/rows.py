@@ -16,9 +16,9 @@ READING = ("describe", "describe_text", "number", "word", "letters")
 IGNORED = -1  # a target that is not learned
 # How much sooner a task is chosen than another: what is learned late more often, what is learned early seldom.
 WEIGHTS = {
-    "relation": 4, "filled": 4, "size": 5, "which": 3, "count_kind": 2, "position": 1.5, "describe": 2, "number": 3, "word": 4,
-    "letters": 4, "length": 2, "kind": 2, "noshape": 2, "notext": 2, "yesno": 0.8, "color": 0.4, "shape": 0.4,
-    "text_color": 0.3, "background": 0.3,
+    "relation": 3, "filled": 2, "size": 8, "which": 3, "count_kind": 2, "position": 1.5, "describe": 2,
+    "number": 3, "word": 5, "letters": 5, "length": 2, "kind": 2, "noshape": 2, "notext": 2, "yesno": 0.8, "color": 0.4,
+    "shape": 0.4, "text_color": 0.3, "background": 0.3,
 }  # fmt: skip
 SYSTEMS = [
     SYSTEM + " The assistant gives helpful, detailed, and polite answers to the user's questions.",

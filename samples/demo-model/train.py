@@ -25,7 +25,7 @@ from shards import Stream, shard_paths, shard_read
 from sight import labels_embed, language_start, projector_start
 
 N_HELD, N_FIT = 160, 1200  # pictures looked at while training, and for a new projector
-TALK_SHARE = 0.06  # of the rows
+TALK_SHARE = 0.12  # of the rows
 HEADS_SHARE = 0.25  # of the heads' loss beside the answers'
 # AdamW's and Muon's rates: the tower moves slowly, or what reads it cannot follow.
 VISION_RATES, LANGUAGE_RATES, NEW_LANGUAGE_RATES = (4e-4, 0.003), (9e-4, 0.008), (2e-3, 0.015)
