@@ -134,7 +134,7 @@ static inline size_t act_n_blocks(size_t n) {
     return n / PANEL_N + (n % PANEL_N != 0);
 }
 
-// Memory of whole pages, huge ones where the system gives them; NULL when there is none.
+// Zeroed memory, in whole huge pages where the system gives them; NULL when there is none.
 void *pages_map(size_t size_bytes);
 void pages_unmap(void *p, size_t size_bytes);
 
