@@ -110,7 +110,8 @@ Do you understand Chinese?|Do you know French?|Can you talk in Spanish?|Speak Fr
 What other languages do you know?|How many languages do you speak?|Can you understand German?|Hablas espanol?
 Sprechen Sie Deutsch?|Ciao|Do you know any other language?|Can you write in Russian?|Is English your language?""",
 }
-BEFORE = ["Please ", "Hi, ", "Hey, ", "So ", "So, ", "Ok, ", "Okay, ", "Well, ", "Now ", "And ", "But ", "Oh, ", "Yes, ", "Hello, "]
+# What people put before and behind a question.
+BEFORE = ["Please ", "Hi, ", "Hey, ", "Hello, ", "So ", "So, ", "Ok, ", "Okay, ", "Well, ", "Now ", "And ", "But ", "Oh, ", "Yes, "]
 BEHIND = [" please", ", please", " now", " today", ", my friend", ", robot", " then", " again", " here"]
 TALK_HELD = dict(
     zip(
@@ -246,7 +247,7 @@ HELD_LETTERS = {letters_of(q) for held in TALK_HELD.values() for q in held.split
 
 
 def chat(rng):
-    """People say please and hello before, or a name behind; what comes out as one of TALK_HELD is drawn again."""
+    """What comes out as one of TALK_HELD is drawn again."""
     answer, asked = rng.choice(list(TALK.items()))
     question = wording(rng, asked)
     if question.count(" ") > 1 and rng.random() < 0.3:

@@ -43,8 +43,8 @@ enum { VECTORS = PANEL_OUTS / VF_N, TILE_VECTORS = WIDE_PANELS * VECTORS }; // o
 struct tile_ahead {
     const uint8_t *next;           // the first panel's next block
     size_t n_bytes, n_bytes_a_row; // of a block, 0 = do not ask; of it beside one row
-    size_t n_panels, panel_bytes;
-    float *y; // [n_rows, n_panels * PANEL_OUTS], behind the last block; NULL before
+    size_t panel_bytes;
+    float *y; // [n_rows, outputs of the panels] of the last block; NULL before
     size_t y_stride;
 };
 
@@ -184,13 +184,14 @@ INLINE void tile_mins(vf acc[TILE_VECTORS][TILE_ROWS], const struct tile_job *j,
     }
 }
 
-INLINE void prefetch_beside(const struct tile_ahead *a, size_t row, size_t n_rows) {
-    size_t end = size_min((row + n_rows) * a->n_bytes_a_row, a->n_bytes);
+INLINE void prefetch_beside(const struct tile_ahead *a, size_t row, const struct tile_shape shape) {
+    const size_t n_panels = shape.n_vectors / VECTORS;
+    size_t end = size_min((row + shape.n_rows) * a->n_bytes_a_row, a->n_bytes);
     for (size_t at = row * a->n_bytes_a_row; at < end; at += 64)
-        for (size_t k = 0; k < a->n_panels; k++)
+        for (size_t k = 0; k < n_panels; k++)
             _mm_prefetch((const char *)a->next + k * a->panel_bytes + at, _MM_HINT_T1);
-    for (size_t r = row; a->y && r < row + n_rows; r++)
-        for (size_t k = 0; k < a->n_panels; k++)
+    for (size_t r = row; a->y && r < row + shape.n_rows; r++)
+        for (size_t k = 0; k < n_panels; k++)
             __builtin_prefetch(a->y + r * a->y_stride + k * PANEL_OUTS, 1);
 }
 
@@ -202,7 +203,7 @@ INLINE void tile(const struct tile_job *j, size_t row, const struct tile_shape s
     float *totals = j->totals + row * shape.n_vectors * VF_N;
     vf acc[TILE_VECTORS][TILE_ROWS];
     if (shape.unpacked)
-        prefetch_beside(&j->ahead, row, shape.n_rows);
+        prefetch_beside(&j->ahead, row, shape);
     UNROLL for (size_t r = 0; r < shape.n_rows; r++) UNROLL for (size_t v = 0; v < shape.n_vectors; v++)
         acc[v][r] = kind.fine_rows ? vf_load(totals + (r * shape.n_vectors + v) * VF_N) : vf_set1(0);
     if (quant_block_n(type) == 32 || shape.unpacked)
@@ -307,18 +308,16 @@ INLINE void unpack(struct panel_scales *u, uint8_t quants[PANEL_N / 4][PANEL_OUT
     unpack_quants(&quants[0][0][0], block, n, type);
 }
 
-// Beside block i of the panels from `out` on.
-INLINE struct tile_ahead ahead_of(const struct panel_product *p, size_t out, size_t n_panels, size_t i,
-                                  enum tensor_type type) {
-    const uint8_t *panel = p->w + out / PANEL_OUTS * p->panel_bytes;
+// Beside block i of n_panels, the first at `panel` with its outputs at y.
+INLINE struct tile_ahead ahead_of(const struct panel_product *p, const uint8_t *panel, float *y,
+                                  size_t n_panels, size_t i, enum tensor_type type) {
     size_t n_bytes = is_interleaved(type) ? panel_block_bytes(type) : 0;
     bool last = i + 1 == act_n_blocks(p->n_in);
     return (struct tile_ahead){.next = panel + (last ? n_panels * p->panel_bytes : (i + 1) * n_bytes),
                                .n_bytes = n_bytes,
                                .n_bytes_a_row = div_up(n_bytes, p->n_rows * 64) * 64,
-                               .n_panels = n_panels,
                                .panel_bytes = p->panel_bytes,
-                               .y = last ? p->y + out : NULL,
+                               .y = last ? y : NULL,
                                .y_stride = p->y_stride};
 }
 
@@ -338,7 +337,7 @@ INLINE void panel_product(const struct panel_product *p, size_t out, size_t n_pa
                 unpack(&s->scales[k], s->quants[k], panel + k * p->panel_bytes, p, i, n,
                        n_outs - k * PANEL_OUTS, type);
             job.quants = &s->quants[0][0][0][0];
-            job.ahead = ahead_of(p, out, n_panels, i, type);
+            job.ahead = ahead_of(p, panel, p->y + out, n_panels, i, type);
             tiles_of_kind(&job, n_panels, type);
         } else {
             job.quants = panel + i * panel_block_bytes(type);
