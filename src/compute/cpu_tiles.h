@@ -134,13 +134,18 @@ INLINE void tile_sums(vi sum[TILE_VECTORS][TILE_ROWS], const struct tile_job *j,
     }
 }
 
-// A group's share of the bytes to come: a whole block's at once would fill all the buffers. How far ahead was
-// found by trying (docs/performance.md).
-INLINE void prefetch_group(const struct tile_job *j, const struct tile_group g, enum tensor_type type) {
-    const size_t bytes = quant_block_bytes(type) * PANEL_OUTS * panel_kind(type).group / quant_block_n(type);
-    const uint8_t *ahead = j->quants + g.at * bytes + (type == TENSOR_Q8_0 ? 4096 : 8192);
+// A group's share of the bytes to come: a whole block's at once would fill all the buffers. How far ahead and into
+// which cache was found by trying (docs/performance.md).
+INLINE void prefetch_group(const struct tile_job *j, const struct tile_group g,
+                           const struct tile_shape shape) {
+    const size_t bytes =
+        quant_block_bytes(shape.type) * PANEL_OUTS * panel_kind(shape.type).group / quant_block_n(shape.type);
+    const char *at = (const char *)j->quants + g.at * bytes;
     for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)ahead + i, _MM_HINT_T1);
+        if (shape.n_rows == 1)
+            _mm_prefetch(at + 6144 + i, _MM_HINT_NTA);
+        else
+            _mm_prefetch(at + 8192 + i, _MM_HINT_T0);
 }
 
 // acc += scale sum
@@ -150,7 +155,7 @@ INLINE void tile_add_group(vf acc[TILE_VECTORS][TILE_ROWS], const struct tile_jo
     const struct panel_kind kind = panel_kind(shape.type);
     vi sum[TILE_VECTORS][TILE_ROWS];
     if (x == j->x && !shape.unpacked)
-        prefetch_group(j, g, shape.type);
+        prefetch_group(j, g, shape);
     tile_sums(sum, j, x, g, shape);
     UNROLL for (size_t v = 0; v < shape.n_vectors; v++) {
         const struct panel_scales *w = j->w + v / VECTORS;
