@@ -22,7 +22,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { DOT_OUTS = 4 };
+enum { DOT_OUTS = 4, DOT_AHEAD = 2048 };
 
 // e^x to about 1 ulp (Cephes expf): x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial for e^r. Exactly 1 for 0,
 // exactly 0 below the smallest normal number.
@@ -190,6 +190,16 @@ INLINE vf weight_load_part(const uint8_t *w, size_t i, size_t n, enum tensor_typ
     return vf_load_bf16_part((const uint16_t *)w + i, n);
 }
 
+// Asks memory for the weights DOT_AHEAD bytes behind value i of the rows w; behind the end of a row, for those of the
+// row that takes its place in the next tile.
+INLINE void prefetch_weights(const struct dot *d, const uint8_t *const w[DOT_OUTS], size_t i,
+                             size_t size_bytes) {
+    size_t at = i * size_bytes + DOT_AHEAD;
+    size_t next = at < d->n_in * size_bytes ? 0 : (DOT_OUTS - 1) * d->w_stride;
+    for (size_t o = 0; o < DOT_OUTS; o++)
+        _mm_prefetch((const char *)w[o] + at + next, _MM_HINT_T0);
+}
+
 // n_rows x n_outs results (constants after inlining). Each has one accumulator that takes its products in
 // order, so a result is the same in any tile.
 INLINE void vector_dot_tile(const struct dot *d, size_t row, size_t out, const size_t n_rows,
@@ -208,6 +218,8 @@ INLINE void vector_dot_tile(const struct dot *d, size_t row, size_t out, const s
     size_t i = 0;
     for (; i + VF_N <= d->n_in; i += VF_N) {
         vf v[DOT_OUTS];
+        if (row == 0)
+            prefetch_weights(d, w, i, type == TENSOR_F32 ? 4 : 2);
         for (size_t o = 0; o < DOT_OUTS; o++)
             v[o] = weight_load(w[o], i, type);
         for (size_t r = 0; r < n_rows; r++)
@@ -228,13 +240,13 @@ INLINE void vector_dot_tile(const struct dot *d, size_t row, size_t out, const s
 }
 
 INLINE void vector_dot(const struct dot *d, enum tensor_type type) {
-    for (size_t out = 0; out < d->n_out; out += DOT_OUTS) {
-        size_t row = 0;
-        for (; row + DOT_ROWS <= d->n_rows; row += DOT_ROWS)
+    size_t row = 0;
+    for (; row + DOT_ROWS <= d->n_rows; row += DOT_ROWS)
+        for (size_t out = 0; out < d->n_out; out += DOT_OUTS)
             vector_dot_tile(d, row, out, DOT_ROWS, type);
-        for (; row < d->n_rows; row++)
+    for (; row < d->n_rows; row++)
+        for (size_t out = 0; out < d->n_out; out += DOT_OUTS)
             vector_dot_tile(d, row, out, 1, type);
-    }
 }
 
 static void vector_dot_f32(const struct dot *d) {
