@@ -131,7 +131,7 @@ PRIMITIVE void vf_transpose(vf v[VF_N]) {
 #include "compute/cpu_attn.h"
 
 typedef __m256i vi;
-enum { VI_BYTES = 32, TILE_ROWS = 4, WIDE_PANELS = 1, WIDE_ROWS = TILE_ROWS };
+enum { VI_BYTES = 32, TILE_ROWS = 4, WIDE_PANELS = 1, WIDE_ROWS = TILE_ROWS, WIDE_FINE_ROWS = TILE_ROWS };
 
 PRIMITIVE vi vi_load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);

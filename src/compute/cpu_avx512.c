@@ -134,7 +134,7 @@ PRIMITIVE void vf_transpose(vf v[VF_N]) {
 #include "compute/cpu_attn.h"
 
 typedef __m512i vi;
-enum { VI_BYTES = 64, TILE_ROWS = 8, WIDE_PANELS = 2, WIDE_ROWS = 6 };
+enum { VI_BYTES = 64, TILE_ROWS = 8, WIDE_PANELS = 2, WIDE_ROWS = 6, WIDE_FINE_ROWS = 4 };
 
 PRIMITIVE vi vi_load(const void *p) {
     return _mm512_loadu_si512(p);

@@ -9,6 +9,7 @@
 //   vf_of_vi                   lanes as f32
 //   TILE_ROWS                  rows whose sums of a panel the registers hold: 4 or 8
 //   WIDE_PANELS, WIDE_ROWS     the tile of many rows; 1 panel = there is none
+//   WIDE_FINE_ROWS             its rows where each 32 inputs of a row have a factor
 //
 // takes panels of 16 outputs and rows of act_block; gives y = x w^T
 //
@@ -242,7 +243,7 @@ INLINE void tiles(const struct tile_job *j, const size_t most, const size_t n_ve
 
 INLINE void tiles_unpacked(const struct tile_job *j, size_t n_panels, enum tensor_type type) {
     if (WIDE_PANELS > 1 && n_panels == WIDE_PANELS)
-        tiles(j, WIDE_ROWS, TILE_VECTORS, true, type);
+        tiles(j, panel_kind(type).fine_rows ? WIDE_FINE_ROWS : WIDE_ROWS, TILE_VECTORS, true, type);
     else
         tiles(j, TILE_ROWS, VECTORS, true, type);
 }
