@@ -17,6 +17,7 @@ enum {
     MAP_FROM = 1 << 20, // bytes
     ROW_WORK = 8192,    // values of row-wise operations that make one chunk
     ACT_MACS = 8,       // an activation's value costs about as much as this many multiply-adds
+    ROPE_MACS = 4,      // the same of a value that RoPE turns
 };
 
 static struct cpu *cpu_of(struct ops *o) {
@@ -377,7 +378,7 @@ static void cpu_rope(struct ops *o, float *x, size_t stride, const int32_t *posi
                          .rows_per_chunk = rows_per_chunk(n_head * head_dim),
                          .pair_stride = rope->halves ? 1 : 2,
                          .partner = rope->halves ? n_rot / 2 : 1};
-    cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n_head * n_rot, rope_chunk, &j);
+    cpu_run(c, n_chunks_of(n_rows, j.rows_per_chunk), n_rows * n_head * n_rot * ROPE_MACS, rope_chunk, &j);
 }
 
 static void cpu_close(struct ops *o) {
