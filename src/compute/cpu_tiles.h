@@ -135,18 +135,15 @@ INLINE void tile_sums(vi sum[TILE_VECTORS][TILE_ROWS], const struct tile_job *j,
     }
 }
 
-// A group's share of the bytes to come: a whole block's at once would fill all the buffers. How far ahead and into
-// which cache was found by trying (docs/performance.md).
+// A group's share of the bytes to come: a whole block's at once would fill all the buffers. How far ahead was
+// found by trying (docs/performance.md).
 INLINE void prefetch_group(const struct tile_job *j, const struct tile_group g,
                            const struct tile_shape shape) {
     const size_t bytes =
         quant_block_bytes(shape.type) * PANEL_OUTS * panel_kind(shape.type).group / quant_block_n(shape.type);
-    const char *at = (const char *)j->quants + g.at * bytes;
+    const uint8_t *ahead = j->quants + g.at * bytes + (shape.n_rows == 1 ? 6144 : 8192);
     for (size_t i = 0; i < bytes; i += 64)
-        if (shape.n_rows == 1)
-            _mm_prefetch(at + 6144 + i, _MM_HINT_NTA);
-        else
-            _mm_prefetch(at + 8192 + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)ahead + i, _MM_HINT_T0);
 }
 
 // acc += scale sum
