@@ -8,6 +8,9 @@
 // Below this many multiply-adds, waking the other threads costs more than they bring.
 enum { CPU_SERIAL_MACS = 32 * 1024 };
 
+// Making a value a byte costs about as much as this many multiply-adds.
+enum { CPU_QUANTISE_MACS = 4 };
+
 // Memory that grows to the largest size seen, so that a steady state allocates nothing.
 struct cpu_scratch {
     void *data; // 64-byte aligned

@@ -153,7 +153,7 @@ void cpu_int8_matmul(struct cpu *c, const struct product *products, size_t n, co
                             .add = add};
     size_t n_out = 0, n_chunks = 0;
     j.rows = cpu_scratch_get(&c->activations, n_rows * div_up(w->n_stored, INT8_N) * sizeof *j.rows);
-    cpu_run(c, n_rows, n_rows * w->n_in, quantise_row, &j);
+    cpu_run(c, n_rows, n_rows * w->n_in * CPU_QUANTISE_MACS, quantise_row, &j);
     for (size_t i = 0; i < n; i++)
         n_out += products[i].w->n_out;
     j.outs_a_chunk = div_up(n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool) * INT8_OUTS) * INT8_OUTS;

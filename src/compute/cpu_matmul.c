@@ -21,11 +21,9 @@
 enum {
     PACK_BYTES = 256 * 1024, // repacked by one chunk
     CHUNK_MACS = 16 * 1024,  // a chunk's least work
-    QUANTISE_MACS = 4,       // a value made a byte costs about as much as this many multiply-adds
     CHUNKS_A_THREAD = 16,    // so that a thread that is held up does not hold up all
     OUTPUT_TILE = 4,         // outputs that the dot kernels work together
-    ROW_BLOCK = 128,         // rows of x that stay in the cache while the weights pass
-    PANEL_ROW_BLOCK = 256,   // the same of 8-bit rows
+    PANEL_ROW_BLOCK = 256,   // 8-bit rows that stay in the cache while the weights pass
     BLAS_OUTS = 128,         // outputs of one call of OpenBLAS
 };
 
@@ -204,12 +202,8 @@ static void dot_chunk(void *ctx, size_t chunk, size_t thread) {
     d.n_out = size_min(j->chunk, j->w->n_out - out);
     d.w += out * d.w_stride;
     d.bias = d.bias ? d.bias + out : NULL;
-    for (size_t row = 0; row < j->d.n_rows; row += ROW_BLOCK) {
-        d.y = j->d.y + row * d.y_stride + out;
-        d.x = j->d.x + row * d.x_stride;
-        d.n_rows = size_min(ROW_BLOCK, j->d.n_rows - row);
-        j->c->k.dot[j->w->type](&d);
-    }
+    d.y += out;
+    j->c->k.dot[j->w->type](&d);
 }
 
 static void matmul_dot(struct cpu *c, struct matmul_job *j) {
@@ -227,7 +221,7 @@ static void matmul_dot(struct cpu *c, struct matmul_job *j) {
             block_n == 32 ? w->n_in / 32 * sizeof(struct a32) : w->n_in / 256 * sizeof(struct a256);
         j->activations = cpu_scratch_get(&c->activations, n_rows * j->d.x_stride);
         j->d.x = (const uint8_t *)j->activations;
-        cpu_run(c, n_rows, n_rows * w->n_in * QUANTISE_MACS, quantise_dot_row, j);
+        cpu_run(c, n_rows, n_rows * w->n_in * CPU_QUANTISE_MACS, quantise_dot_row, j);
     }
     size_t least = div_up(CHUNK_MACS, size_max(1, n_rows * w->n_in));
     size_t share = div_up(w->n_out, CHUNKS_A_THREAD * pool_n_threads(c->pool));
@@ -323,7 +317,7 @@ static void matmul_panels(struct cpu *c, const struct product *products, size_t 
         n_out += w->n_out;
     }
     place_activations(c, &j);
-    cpu_run(c, n_rows, n_rows * n_in * QUANTISE_MACS, quantise_row, &j);
+    cpu_run(c, n_rows, n_rows * n_in * CPU_QUANTISE_MACS, quantise_row, &j);
     size_t n_blocks = div_up(n_rows, PANEL_ROW_BLOCK);
     j.rows_a_block = div_up(n_rows, n_blocks);
     size_t least = div_up(CHUNK_MACS, size_max(1, j.rows_a_block * n_in));
