@@ -305,16 +305,27 @@ static bool step(struct matcher *m, size_t depth, unsigned char byte, struct err
 
 // ---- the matcher ----
 
-static void pool_create(struct pool *p) {
-    p->places = xcalloc(PLACES_MAX, sizeof *p->places);
-    p->states = xcalloc(STATES_MAX, sizeof *p->states);
-    p->members = xcalloc(MEMBERS_MAX, sizeof *p->members);
+static bool pool_create(struct pool *p, struct err *err) {
+    return (p->places = try_malloc_array(PLACES_MAX, sizeof *p->places, "grammar: places", err)) &&
+           (p->states = try_malloc_array(STATES_MAX, sizeof *p->states, "grammar: states", err)) &&
+           (p->members = try_malloc_array(MEMBERS_MAX, sizeof *p->members, "grammar: members", err));
 }
 
 static void pool_destroy(struct pool *p) {
     free(p->places);
     free(p->states);
     free(p->members);
+}
+
+// 2 MB, of which a grammar touches little: nothing of it is cleared.
+static bool take_memory(struct matcher *m, struct err *err) {
+    uint32_t **const of_places[] = {&m->place_heads, &m->marks, &m->todo, &m->found, &m->moved};
+    for (size_t i = 0; i < sizeof of_places / sizeof *of_places; i++)
+        if (!(*of_places[i] = try_malloc_array(PLACES_MAX, sizeof **of_places[i], "grammar: places", err)))
+            return false;
+    return (m->state_heads = try_malloc_array(STATES_MAX, sizeof *m->state_heads, "grammar: states", err)) &&
+           (m->steps = try_malloc_array(STATES_MAX * 256, sizeof *m->steps, "grammar: steps", err)) &&
+           pool_create(&m->pool, err) && pool_create(&m->spare, err);
 }
 
 struct matcher *matcher_create(const struct llm_grammar *g, const struct tokenizer *t,
@@ -324,15 +335,8 @@ struct matcher *matcher_create(const struct llm_grammar *g, const struct tokeniz
     m->tokenizer = t;
     m->order = o;
     m->drops_space = drops_space;
-    pool_create(&m->pool);
-    pool_create(&m->spare);
-    m->steps = xcalloc(STATES_MAX * 256, sizeof *m->steps);
-    m->place_heads = xcalloc(PLACES_MAX, sizeof *m->place_heads);
-    m->state_heads = xcalloc(STATES_MAX, sizeof *m->state_heads);
-    m->marks = xcalloc(PLACES_MAX, sizeof *m->marks);
-    m->todo = xcalloc(PLACES_MAX, sizeof *m->todo);
-    m->found = xcalloc(PLACES_MAX, sizeof *m->found);
-    m->moved = xcalloc(PLACES_MAX, sizeof *m->moved);
+    if (!take_memory(m, err))
+        goto fail;
     m->n_stack = 3 + (t ? tokenizer_longest_piece(t) : 0);
     m->stack = xcalloc(m->n_stack, sizeof *m->stack);
     m->n_words = t ? (tokenizer_n_vocab(t) + 63) / 64 : 0;
@@ -344,12 +348,12 @@ struct matcher *matcher_create(const struct llm_grammar *g, const struct tokeniz
         reach_new(m, g->alternatives[a].start, 0, 0);
     follow(m);
     m->stack[0] = m->is_full ? DEAD : intern_state(m);
-    if (m->is_full) {
-        err_set(err, ERR_INVALID_VALUE, "grammar: more than %d places at its beginning", PLACES_MAX);
-        matcher_destroy(m);
-        return NULL;
-    }
-    return m;
+    if (!m->is_full)
+        return m;
+    err_set(err, ERR_INVALID_VALUE, "grammar: more than %d places at its beginning", PLACES_MAX);
+fail:
+    matcher_destroy(m);
+    return NULL;
 }
 
 void matcher_destroy(struct matcher *m) {
