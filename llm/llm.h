@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 struct ops;
-struct llm; // an open model: weights, tokenizer, template; read-only after llm_open but for llm_forward
+struct
+    llm; // an open model: weights, tokenizer, template; read-only after llm_open but for llm_load and llm_forward
 struct llm_prompt;  // what a conversation is to the model: a line of token ids and image rows
 struct llm_seq;     // one timeline: a KV cache and what is in it
 struct llm_sampler; // logits -> token id, with its seed and history
@@ -32,12 +33,17 @@ struct llm_options {           // zero means default
     struct load_options load;  // default: mapped
 };
 
-// Returns new. Borrows ops until llm_close. ERR_MODEL names the key or tensor, expected and found.
+// Returns new. Borrows ops until llm_close. ERR_MODEL names the key or tensor, expected and found. All of the file is
+// checked, but weights are read by llm_load, and what is left of them by llm_forward.
 struct llm *llm_open(const char *path, struct ops *ops, const struct llm_options *options, struct err *err);
 // Only the vocabulary of the file, for llm_tokenize and llm_detok_create: it needs no weights. pre (may be
 // NULL) stands for the file's tokenizer.ggml.pre.
 struct llm *llm_open_vocabulary(const char *path, struct ops *ops, const char *pre, struct err *err);
 void llm_close(struct llm *m);
+
+// Reads the next weights, some 64 MB. False when all are there. The thread of llm_forward, as below.
+bool llm_load(struct llm *m);
+void llm_load_progress(const struct llm *m, size_t *done_bytes, size_t *total_bytes);
 
 const char *llm_name(const struct llm *m); // general.name, or the file's name
 size_t llm_n_ctx(const struct llm *m);     // positions a sequence

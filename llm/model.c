@@ -17,7 +17,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { N_CTX_DEFAULT = 4096, N_ROWS_DEFAULT = 512, NAME_SIZE = 96 };
+enum {
+    N_CTX_DEFAULT = 4096,
+    N_ROWS_DEFAULT = 512,
+    NAME_SIZE = 96,
+    LAYER_WEIGHTS = 8, // of a layer at most, but for experts
+    LOAD_STEP_BYTES = 64 << 20,
+};
 
 // The sizes of a tensor, outermost first.
 struct shape {
@@ -57,6 +63,15 @@ struct slice {
     size_t n_rows, first, n;
 };
 
+static bool add_weight(struct llm *m, struct weight **out, const struct tensor *t, enum weight_rows rows,
+                       struct err *err) {
+    if (!(*out = m->ops->weight_create(m->ops, t, rows, err)))
+        return false;
+    m->weights[m->n_weights++] = *out;
+    m->load_bytes += weight_read_bytes(*out);
+    return true;
+}
+
 // The weight [n, n_in] of the rows of a tensor from `first` on.
 static bool view_rows(struct llm *m, struct weight **out, const struct tensor *t, size_t first, size_t n,
                       struct err *err) {
@@ -67,8 +82,7 @@ static bool view_rows(struct llm *m, struct weight **out, const struct tensor *t
     part.ne[2] = 1;
     part.data = (const char *)t->data + first * row_bytes;
     part.size_bytes = n * row_bytes;
-    *out = file_weight_create(m->ops, m->gguf, &part, WEIGHT_ROWS_ANY, err);
-    return *out != NULL;
+    return add_weight(m, out, &part, WEIGHT_ROWS_ANY, err);
 }
 
 static bool bind_weight(struct llm *m, struct weight **out, const char *name, const struct slice *s,
@@ -267,13 +281,13 @@ static bool bind_layer(struct llm *m, size_t index, struct err *err) {
 static bool bind_tensors(struct llm *m, struct err *err) {
     size_t n_embd = m->n_embd, n_vocab = m->n_vocab;
     m->layers = xcalloc(m->hp.n_layer, sizeof *m->layers);
+    m->weights = xcalloc(2 + m->hp.n_layer * (LAYER_WEIGHTS + 3 * m->hp.n_expert), sizeof *m->weights);
     bool tied = !gguf_find_tensor(m->gguf, "output.weight");
     const struct tensor *t =
         find_tensor(m->gguf, "token_embd.weight", &(struct shape){2, {n_vocab, n_embd}}, err);
     if (!t)
         return false;
-    m->token_embd = file_weight_create(m->ops, m->gguf, t, tied ? WEIGHT_ROWS_ANY : WEIGHT_ROWS_NONE, err);
-    if (!m->token_embd)
+    if (!add_weight(m, &m->token_embd, t, tied ? WEIGHT_ROWS_ANY : WEIGHT_ROWS_NONE, err))
         return false;
     for (size_t i = 0; i < m->hp.n_layer; i++)
         if (!bind_layer(m, i, err))
@@ -375,30 +389,35 @@ struct llm *llm_open(const char *path, struct ops *ops, const struct llm_options
     return NULL;
 }
 
-static void release_experts(struct ops *o, struct weight **experts, size_t n) {
-    for (size_t i = 0; experts && i < n; i++)
-        o->weight_release(o, experts[i]);
-    free(experts);
+bool llm_load(struct llm *m) {
+    size_t end_bytes = m->loaded_bytes + LOAD_STEP_BYTES;
+    while (m->n_loaded < m->n_weights && m->loaded_bytes < end_bytes) {
+        struct weight *w = m->weights[m->n_loaded++];
+        file_weight_load(m->ops, m->gguf, w);
+        m->loaded_bytes += weight_read_bytes(w);
+    }
+    return m->n_loaded < m->n_weights;
 }
 
-static void release_layer(struct ops *o, struct layer *l, size_t n_expert) {
-    struct weight *const weights[] = {l->attn_q,   l->attn_k, l->attn_v,   l->attn_output,
-                                      l->ffn_gate, l->ffn_up, l->ffn_down, l->ffn_gate_inp};
+void llm_load_progress(const struct llm *m, size_t *done_bytes, size_t *total_bytes) {
+    *done_bytes = m->loaded_bytes;
+    *total_bytes = m->load_bytes;
+}
+
+static void release_layer(struct ops *o, struct layer *l) {
     const struct norm *const norms[] = {&l->attn_norm,      &l->attn_q_norm, &l->attn_k_norm,
                                         &l->attn_post_norm, &l->ffn_norm,    &l->ffn_post_norm};
     float *const biases[] = {l->attn_q_bias,   l->attn_k_bias, l->attn_v_bias,  l->attn_output_bias,
                              l->ffn_gate_bias, l->ffn_up_bias, l->ffn_down_bias};
-    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
-        o->weight_release(o, weights[i]);
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) {
         o->release(o, norms[i]->w);
         o->release(o, norms[i]->b);
     }
     for (size_t i = 0; i < sizeof biases / sizeof *biases; i++)
         o->release(o, biases[i]);
-    release_experts(o, l->ffn_gate_exps, n_expert);
-    release_experts(o, l->ffn_up_exps, n_expert);
-    release_experts(o, l->ffn_down_exps, n_expert);
+    free(l->ffn_gate_exps);
+    free(l->ffn_up_exps);
+    free(l->ffn_down_exps);
 }
 
 void llm_close(struct llm *m) {
@@ -407,11 +426,11 @@ void llm_close(struct llm *m) {
     struct ops *o = m->ops;
     transformer_clear(m);
     for (size_t i = 0; m->layers && i < m->hp.n_layer; i++)
-        release_layer(o, &m->layers[i], m->hp.n_expert);
+        release_layer(o, &m->layers[i]);
     free(m->layers);
-    if (m->output != m->token_embd)
-        o->weight_release(o, m->output);
-    o->weight_release(o, m->token_embd);
+    for (size_t i = 0; i < m->n_weights; i++)
+        o->weight_release(o, m->weights[i]);
+    free(m->weights);
     o->release(o, m->output_norm.w);
     o->release(o, m->output_norm.b);
     o->release(o, m->output_bias);

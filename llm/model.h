@@ -50,11 +50,13 @@ struct llm {
     struct rope rope, window_rope; // of layers without and with a window
     float *rope_freqs, *window_rope_freqs;
     uint8_t *rope_axes, *window_rope_axes; // with M-RoPE
-    struct weight *token_embd;             // [n_vocab, n_embd]
-    struct layer *layers;                  // [n_layer]
-    struct norm output_norm;               // [n_embd]
-    struct weight *output;                 // [n_vocab, n_embd]; token_embd itself where the file ties them
-    float *output_bias;                    // [n_vocab] f32, or NULL
+    struct weight **weights;               // [n_weights] in the order of their use, the first n_loaded loaded
+    size_t n_weights, n_loaded, load_bytes, loaded_bytes;
+    struct weight *token_embd; // [n_vocab, n_embd]
+    struct layer *layers;      // [n_layer]
+    struct norm output_norm;   // [n_embd]
+    struct weight *output;     // [n_vocab, n_embd]; token_embd itself where the file ties them
+    float *output_bias;        // [n_vocab] f32, or NULL
 
     struct step step;       // what the forward pass works on,
     struct scratch scratch; // and in

@@ -242,6 +242,8 @@ bool llm_forward(struct llm *m, struct llm_rows *parts, size_t n_parts, bool (*c
     bool grew;
     if (n_parts == 0)
         return true;
+    while (llm_load(m)) {
+    }
     if (!count_rows(m, parts, n_parts, &n_rows, &n_logits, &n_hidden, err) ||
         !transformer_reserve(m, n_rows, n_logits, n_hidden, &grew, err))
         return false;

@@ -75,6 +75,12 @@ void job_tell_decoding(struct job *j, bool done) {
         job_emit_progress(j, STAGE_DECODING, done ? n : 0, n);
 }
 
+void job_tell_loading(struct job *j) {
+    size_t done_bytes, total_bytes;
+    llm_load_progress(j->assistant->llm, &done_bytes, &total_bytes);
+    job_emit_progress(j, STAGE_LOADING, done_bytes >> 20, total_bytes >> 20);
+}
+
 void job_tell_position(struct job *j, size_t position) {
     if (j->queue_position == position)
         return;
@@ -118,7 +124,7 @@ const char *notice_text(const struct notice *n, char text[NOTICE_TEXT_SIZE]) {
 }
 
 const char *stage_name(enum stage stage) {
-    static const char *const names[] = {"queued", "decoding", "encoding", "prefill"};
+    static const char *const names[] = {"queued", "decoding", "loading", "encoding", "prefill"};
     return names[stage];
 }
 

@@ -94,7 +94,7 @@ bool assistant_resolve(struct assistant *a, struct request *r, struct err *err);
 
 // ---- events ----
 
-enum stage { STAGE_QUEUED, STAGE_DECODING, STAGE_ENCODING, STAGE_PREFILL };
+enum stage { STAGE_QUEUED, STAGE_DECODING, STAGE_LOADING, STAGE_ENCODING, STAGE_PREFILL };
 const char *stage_name(enum stage stage); // "queued", ...
 
 enum event_type { EVENT_PROGRESS, EVENT_NOTICE, EVENT_DELTA, EVENT_DONE };

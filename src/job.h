@@ -115,6 +115,7 @@ void job_tell_notices(struct job *j);
 
 // Progress before the sequence: told when it changes.
 void job_tell_decoding(struct job *j, bool done);
+void job_tell_loading(struct job *j);
 void job_tell_position(struct job *j, size_t position);
 
 #endif

@@ -1,6 +1,7 @@
 // One step = a row of every running stream + a chunk of at most one prefill + a slice of at most one
 // picture's encode. What is added beside the streams is bounded in time (step_ms), so a new picture never
-// freezes other people's tokens. Workers decode pictures meanwhile.
+// freezes other people's tokens. Workers decode pictures meanwhile. The first steps bring in the model's weights;
+// what is asked meanwhile waits.
 #include "scheduler.h"
 
 #include "base/clock.h"
@@ -45,6 +46,7 @@ struct scheduler {
     struct job **row_jobs; // [config->n_parallel] whose they are
     struct err *row_errs;  // [config->n_parallel] of choosing their tokens
     double ms_per_row;     // of a prefill, 0 = not known yet
+    bool loading;          // weights are not all there yet
     uint64_t n_steps;
 };
 
@@ -187,7 +189,7 @@ static void scheduler_fail(struct scheduler *s, struct job *j, const struct err 
 static bool scheduler_collect(struct scheduler *s) {
     pthread_mutex_lock(&s->lock);
     for (;;) {
-        bool any = s->stop;
+        bool any = s->stop || s->loading;
         for (struct job *j = s->jobs; j && !any; j = j->next)
             any = job_has_work(j);
         if (any)
@@ -270,7 +272,9 @@ static void scheduler_admit(struct scheduler *s) {
         }
         if (j->state == JOB_PREPARING)
             scheduler_take_prepared(s, j);
-        if (j->state == JOB_WAITING && !scheduler_start(s, j))
+        if (j->state == JOB_WAITING && s->loading)
+            job_tell_loading(j);
+        else if (j->state == JOB_WAITING && !scheduler_start(s, j))
             job_tell_position(j, ++position);
     }
 }
@@ -416,8 +420,11 @@ static void scheduler_step(struct scheduler *s) {
 static void *scheduler_main(void *arg) {
     struct scheduler *s = arg;
     while (scheduler_collect(s)) {
+        if (s->loading)
+            s->loading = llm_load(s->assistant->llm);
         scheduler_admit(s);
-        scheduler_step(s);
+        if (!s->loading)
+            scheduler_step(s);
     }
     for (size_t i = 0; i < s->n_run; i++)
         scheduler_finish(s, s->run[i], FINISH_CANCELLED, NULL);
@@ -445,6 +452,7 @@ struct scheduler *scheduler_create(struct assistant *a, const struct config *con
     s->assistant = a;
     s->config = config;
     s->workers = workers;
+    s->loading = true;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
     s->slots = xcalloc(config->n_parallel, sizeof *s->slots);

@@ -125,6 +125,7 @@ function stage_line(reply) {
     return queue_position > 1 ? `Waiting: ${ordinal(queue_position)} in line` : "Waiting: next in line";
   }
   if (stage === "decoding") return `Decoding image ${nth} of ${total}`;
+  if (stage === "loading") return `Loading the model ${Math.floor((100 * done) / Math.max(total, 1))} %`;
   if (stage === "encoding") return `Encoding image ${nth} of ${total}`;
   if (stage === "prefill") return `Reading the prompt ${done} of ${total}`;
   return "Working";
@@ -132,7 +133,8 @@ function stage_line(reply) {
 
 function StageLine({ reply }) {
   const progress = reply.phase.value === "waiting" ? reply.progress.value : null;
-  const share = progress?.total > 0 && progress.stage === "prefill" ? progress.done / progress.total : undefined;
+  const measured = progress?.total > 0 && ["loading", "prefill"].includes(progress.stage);
+  const share = measured ? progress.done / progress.total : undefined;
   return html`<div class="stage">
     <span class="pulse" aria-hidden="true"></span><span class="stage-text">${stage_line(reply)}</span>
     ${share !== undefined && html`<progress class="stage-bar" value=${share} max="1" aria-hidden="true" />`}

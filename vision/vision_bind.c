@@ -33,6 +33,7 @@ static float *read_rows(struct vision_model *m, const struct tensor *t, size_t n
     if (w)
         out = m->ops->alloc(m->ops, n_rows * n * sizeof *out, err); // fits: the file holds as many values
     if (out) {
+        m->ops->weight_load(m->ops, w);
         for (size_t i = 0; i < n_rows; i++)
             ids[i] = (int32_t)i;
         m->ops->get_rows(m->ops, out, w, ids, n_rows);
@@ -139,7 +140,10 @@ bool vision_bind_derived(struct vision_model *m, struct vision_linear *linear, c
                        .size_bytes = n_in * n_out * sizeof *values};
     snprintf(t.name, sizeof t.name, "%s", prefix);
     linear->w = m->ops->weight_create(m->ops, &t, m->precision, err);
-    return linear->w && bind_bias(m, linear, prefix, n_out, err);
+    if (!linear->w)
+        return false;
+    m->ops->weight_load(m->ops, linear->w);
+    return bind_bias(m, linear, prefix, n_out, err);
 }
 
 bool vision_bind_transposed(struct vision_model *m, struct vision_linear *linear, const char *prefix,

@@ -36,6 +36,8 @@ static bool open_all(struct run *b, struct err *err) {
     b->seq = b->llm ? llm_seq_create(b->llm, err) : NULL;
     if (!b->seq)
         return false;
+    while (llm_load(b->llm)) {
+    }
     b->sampling = llm_sampling_default();
     b->plain = llm_sampler_create(b->llm, &b->sampling, err);
     return b->plain != NULL;

@@ -65,6 +65,8 @@ static bool open_all(struct single *b, struct err *err) {
     b->llm = llm_open(c->model_path, b->ops, &options, err);
     if (!b->llm)
         return false;
+    while (llm_load(b->llm)) {
+    }
     size_t need = b->o->n_prompt > b->o->n_generate ? b->o->n_prompt : b->o->n_generate;
     if (need > llm_n_ctx(b->llm) || b->o->n_depth > llm_n_ctx(b->llm) - need)
         return err_set(err, ERR_INVALID_VALUE,

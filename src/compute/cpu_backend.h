@@ -42,7 +42,7 @@ struct weight {
     size_t n_in, n_out;
     size_t n_stored; // n_in, with is_int8 up to a whole group: the rest is 0
     size_t row_bytes;
-    const uint8_t *data;       // [n_out, n_in], borrowed; NULL where there are panels
+    const uint8_t *data;       // [n_out, n_in], borrowed; NULL once they are in panels
     bool is_int8;              // panels of cpu_int8.h, made of floats of `type`
     bool by_panels;            // products go through the panel kernels
     uint8_t *panels;           // the same interleaved (cpu_panels.h), NULL = the type is not
@@ -61,6 +61,7 @@ void cpu_run(struct cpu *c, size_t n_chunks, size_t n_macs, pool_fn fn, void *ct
 // cpu_matmul.c
 struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum weight_rows rows,
                                  struct err *err);
+void cpu_weight_load(struct ops *o, struct weight *w);
 void cpu_weight_release(struct ops *o, struct weight *w);
 void cpu_matmul(struct ops *o, float *y, const struct weight *w, const float *bias, const float *x,
                 size_t n_rows, bool add);

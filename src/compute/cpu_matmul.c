@@ -55,17 +55,13 @@ bool cpu_take_panels(struct cpu *c, struct weight *w, const struct tensor *t, st
     return true;
 }
 
-// Makes w's panels, where its type is interleaved.
-static bool pack(struct cpu *c, struct weight *w, const struct tensor *t, struct err *err) {
-    if (!panel_type(w->type))
-        return true;
+void cpu_weight_load(struct ops *o, struct weight *w) {
     struct pack_job j = {.w = w, .n_panels = div_up(w->n_out, PANEL_OUTS)};
-    if (!cpu_take_panels(c, w, t, err))
-        return false;
+    if (!w->panels || !w->data)
+        return;
     j.panels_a_chunk = div_up(PACK_BYTES, PANEL_OUTS * w->row_bytes);
-    cpu_run(c, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
+    cpu_run((struct cpu *)o, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
     w->data = NULL;
-    return true;
 }
 
 void cpu_weight_row(const struct cpu *c, const struct weight *w, size_t row, float *y) {
@@ -119,7 +115,7 @@ struct weight *cpu_weight_create(struct ops *o, const struct tensor *t, enum wei
     } else if (ok) {
         w->by_panels =
             c->k.panels[t->type] && rows != WEIGHT_ROWS_NONE && (rows != WEIGHT_ROWS_FIXED || !c->blas);
-        ok = !w->by_panels || pack(c, w, t, err);
+        ok = !w->by_panels || !panel_type(w->type) || cpu_take_panels(c, w, t, err);
     }
     if (ok)
         return w;
@@ -144,9 +140,9 @@ size_t weight_n_out(const struct weight *w) {
 }
 
 const void *weight_memory(const struct weight *w, size_t *size_bytes) {
-    size_t n_out = w->panels ? div_up(w->n_out, PANEL_OUTS) * PANEL_OUTS : w->n_out;
+    size_t n_out = w->data ? w->n_out : div_up(w->n_out, PANEL_OUTS) * PANEL_OUTS;
     *size_bytes = n_out * w->row_bytes;
-    return w->panels ? w->panels : w->data;
+    return w->data ? w->data : w->panels;
 }
 
 size_t weight_read_bytes(const struct weight *w) {
@@ -167,7 +163,7 @@ static void panel_row(struct cpu *c, const struct weight *w, size_t row, float *
 
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows) {
     struct cpu *c = (struct cpu *)o;
-    assert(!w->is_int8);
+    assert(!w->is_int8 && !(w->panels && w->data)); // weight_load was called
     for (size_t i = 0; i < n_rows; i++) {
         assert(ids[i] >= 0 && (size_t)ids[i] < w->n_out);
         if (w->panels)
@@ -327,6 +323,7 @@ static void matmul_panels(struct cpu *c, const struct product *products, size_t 
     for (size_t i = 0; i < n; i++) {
         struct panel_part *part = &j.parts[i];
         const struct weight *w = part->w;
+        assert(!(w->panels && w->data)); // weight_load was called
         part->p = (struct panel_product){.y = products[i].y,
                                          .w = w->panels ? w->panels : w->data,
                                          .x = part->blocks,

@@ -451,6 +451,7 @@ struct ops *cpu_open(const struct cpu_options *options, struct err *err) {
         .write = cpu_write,
         .read = cpu_read,
         .weight_create = cpu_weight_create,
+        .weight_load = cpu_weight_load,
         .weight_release = cpu_weight_release,
         .matmul = cpu_matmul,
         .matmul_many = cpu_matmul_many,

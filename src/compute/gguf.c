@@ -569,8 +569,8 @@ void gguf_close(struct gguf *g) {
     free(g);
 }
 
-void gguf_forget(const struct gguf *g, const struct tensor *t) {
-    gguf_file_forget(&g->file, t->data, t->size_bytes);
+void gguf_forget(const struct gguf *g, const void *p, size_t size_bytes) {
+    gguf_file_forget(&g->file, p, size_bytes);
 }
 
 void gguf_lock(struct gguf *g, const void *p, size_t size_bytes) {

@@ -85,9 +85,8 @@ size_t gguf_n_tensors(const struct gguf *g);
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct tensor *gguf_find_tensor(const struct gguf *g, const char *name); // NULL when missing
 
-// Gives back the memory that a tensor (or some rows of it) takes, which will not be read again (where the file is
-// mapped it can be).
-void gguf_forget(const struct gguf *g, const struct tensor *t);
+// Gives back the memory of bytes of the file that will not be read again (where it is mapped they can be).
+void gguf_forget(const struct gguf *g, const void *p, size_t size_bytes);
 
 // Keeps from being swapped out what is in use of this file: bytes of it, or what has been made of them. Nothing
 // where it was opened without mlock. Where the system refuses, one warning that names need and limit. One thread.

@@ -113,10 +113,13 @@ struct ops {
 
     // Returns new weight for a tensor [n_out, n_in] (further dimensions are folded into n_in when they are
     // inner, as in a patch embedding: n_in = product of all ne but the last). Borrows t->data until released.
-    // A weight belongs to the backend that made it. Not in the token loop: the weight may be copied, and then
-    // nothing is borrowed (weight_memory).
+    // A weight belongs to the backend that made it. Its values are read by weight_load; those of
+    // WEIGHT_ROWS_INT8 at once.
     struct weight *(*weight_create)(struct ops *o, const struct tensor *t, enum weight_rows rows,
                                     struct err *err);
+    // Once for each weight, before its first use and not in the token loop: values may be copied, and then
+    // nothing is borrowed any more (weight_memory).
+    void (*weight_load)(struct ops *o, struct weight *w);
     void (*weight_release)(struct ops *o, struct weight *w); // NULL is legal
 
     // y[n_rows, n_out] = x[n_rows, n_in] w^T + bias[n_out]; bias may be NULL. y and x must not overlap.

@@ -2,7 +2,8 @@
 """Makes a pair of random-weight models big enough that encode and prefill take a while.
 
 make_slow_pair.py OUT_DIR   writes OUT_DIR/slow-llm.gguf, OUT_DIR/slow-mmproj.gguf and OUT_DIR/slow-tiles.gguf (f16, about
-                            410 MB), if not there; the last is an mmproj, too, of the kind that cuts pictures into tiles
+                            410 MB), if not there; the last is an mmproj, too, of the kind that cuts pictures into tiles.
+                            OUT_DIR/slow-loading.gguf is a language model of 500 MB in q8_0, all zeros: holes on the disk
 
 Tests that cancel or overlap work in the middle of an encode or a prefill need more time than the demo pair takes.
 The vocabulary is the demo model's own. The weights come from one pool of normal values, so that making them is quick.
@@ -13,9 +14,10 @@ import struct
 import sys
 
 DEMO = os.path.join(os.path.dirname(__file__), "../../samples/demo/demo-llm-f16.gguf")
-F32, F16, ALIGN = 0, 1, 32
+F32, F16, Q8_0, ALIGN = 0, 1, 8, 32
 LLM = {"n_embd": 1024, "n_layer": 8, "n_head": 16, "n_head_kv": 8, "n_ff": 2816, "n_ctx": 4096, "n_vocab": 1536}
 VIT = {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_ff": 3072, "size": 336, "patch": 14}
+LOADING_LAYERS = 40
 TILES = {"n_embd": 512, "n_layer": 3, "n_head": 8, "n_ff": 2048, "size": 512, "patch": 16, "scale": 4}
 
 
@@ -75,16 +77,18 @@ def demo_vocabulary():
 
 
 def write(path, keys, tensors, pool):
-    """tensors: (name, shape innermost first); one dimension: f32 ones or zeros, else f16 of N(0, 1 / n_in)."""
+    """tensors: (name, shape innermost first); one dimension: f32 ones or zeros, else f16 of N(0, 1 / n_in), without a pool
+    q8_0 of zeros."""
+    many = F16 if pool else Q8_0
     rng = random.Random(1)
     with open(path + ".part", "wb") as f:
         f.write(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + b"".join(keys))
         offset, sizes = 0, []
         for name, shape in tensors:
-            kind, n = (F32 if len(shape) == 1 else F16), 1
+            kind, n = (F32 if len(shape) == 1 else many), 1
             for ne in shape:
                 n *= ne
-            size = n * (4 if kind == F32 else 2)
+            size = n * 34 // 32 if kind == Q8_0 else n * (4 if kind == F32 else 2)
             f.write(text(name) + struct.pack("<I%dQIQ" % len(shape), len(shape), *shape, kind, offset))
             sizes.append((kind, n, size))
             offset += -(-size // ALIGN) * ALIGN
@@ -92,6 +96,8 @@ def write(path, keys, tensors, pool):
         for (name, shape), (kind, n, size) in zip(tensors, sizes):
             if kind == F32:
                 f.write(struct.pack("<f", 0.0 if name.endswith("bias") or "embd" in name else 1.0) * n)
+            elif kind == Q8_0:
+                f.seek(size, os.SEEK_CUR)
             else:
                 scaled = pool[1 if "embd" in name else shape[0] if len(shape) == 2 else shape[0] ** 2 * 3]
                 left = size
@@ -101,6 +107,7 @@ def write(path, keys, tensors, pool):
                     f.write(part)
                     left -= len(part)
             f.write(bytes(-size % ALIGN))
+        f.truncate()
     os.replace(path + ".part", path)
 
 
@@ -110,23 +117,27 @@ def make_pool(scales):
     return {n: struct.pack("<%de" % len(values), *(v / n**0.5 for v in values)) for n in scales}
 
 
-def write_llm(path):
+def write_llm(path, n_layer=LLM["n_layer"], holes=False):
     m = LLM
     head = m["n_embd"] // m["n_head"]
     keys = [string("general.architecture", "llama"), string("general.name", "slow random weights"),
             u32("llama.context_length", m["n_ctx"]), u32("llama.embedding_length", m["n_embd"]),
-            u32("llama.block_count", m["n_layer"]), u32("llama.feed_forward_length", m["n_ff"]),
+            u32("llama.block_count", n_layer), u32("llama.feed_forward_length", m["n_ff"]),
             u32("llama.attention.head_count", m["n_head"]), u32("llama.attention.head_count_kv", m["n_head_kv"]),
             u32("llama.rope.dimension_count", head), f32("llama.rope.freq_base", 10000.0),
             f32("llama.attention.layer_norm_rms_epsilon", 1e-5), u32("llama.vocab_size", m["n_vocab"])]
     d, kv, ff = m["n_embd"], m["n_head_kv"] * head, m["n_ff"]
     tensors = [("token_embd.weight", (d, m["n_vocab"])), ("output_norm.weight", (d,)), ("output.weight", (d, m["n_vocab"]))]
-    for i in range(m["n_layer"]):
+    for i in range(n_layer):
         b = "blk.%d." % i
         tensors += [(b + "attn_norm.weight", (d,)), (b + "attn_q.weight", (d, d)), (b + "attn_k.weight", (d, kv)),
                     (b + "attn_v.weight", (d, kv)), (b + "attn_output.weight", (d, d)), (b + "ffn_norm.weight", (d,)),
                     (b + "ffn_gate.weight", (d, ff)), (b + "ffn_up.weight", (d, ff)), (b + "ffn_down.weight", (ff, d))]
-    write(path, keys + demo_vocabulary(), tensors, make_pool({1, d, ff}))
+    write(path, keys + demo_vocabulary(), tensors, None if holes else make_pool({1, d, ff}))
+
+
+def write_loading(path):
+    write_llm(path, LOADING_LAYERS, holes=True)
 
 
 def vit_keys(m, projector_type, use_gelu):
@@ -176,7 +187,7 @@ def write_tiles(path):
 def main():
     os.makedirs(sys.argv[1], exist_ok=True)
     for name, make in (("slow-llm.gguf", write_llm), ("slow-mmproj.gguf", write_mmproj),
-                       ("slow-tiles.gguf", write_tiles)):
+                       ("slow-tiles.gguf", write_tiles), ("slow-loading.gguf", write_loading)):
         path = os.path.join(sys.argv[1], name)
         if not os.path.exists(path):
             make(path)

@@ -19,7 +19,7 @@ struct asked { // what one request brought
     char text[4096];
     size_t len, n_deltas;
     double first_delta_ms, last_delta_ms;
-    bool stages[4];
+    bool stages[STAGE_PREFILL + 1];
     size_t n_notices[N_NOTICE_CODES];
     bool done;
     struct event end;
@@ -30,8 +30,10 @@ struct asked { // what one request brought
 static void on_event(void *ud, const struct event *event) {
     struct asked *a = ud;
     pthread_mutex_lock(&a->lock);
-    if (event->type == EVENT_PROGRESS)
+    if (event->type == EVENT_PROGRESS) {
+        CHECK(event->stage != STAGE_LOADING || !(a->stages[STAGE_ENCODING] || a->stages[STAGE_PREFILL]));
         a->stages[event->stage] = true;
+    }
     if (event->type == EVENT_NOTICE) {
         CHECK(a->n_deltas == 0);
         a->n_notices[event->notice.code]++;

@@ -38,6 +38,7 @@ static void open_experts(struct ops *o, struct weight **w, enum tensor_type type
         struct tensor t = {"e", type, 2, {n_in, N_OUT, 1, 1}, data + i * expert_bytes, expert_bytes};
         w[i] = o->weight_create(o, &t, WEIGHT_ROWS_ANY, &err);
         CHECK_STR(err.msg, "");
+        o->weight_load(o, w[i]);
     }
 }
 

@@ -118,6 +118,7 @@ static struct weight *weight_of(struct ops *o, const struct tensor *t, enum weig
         printf("weight_create: %s\n", err.msg);
         exit(1);
     }
+    o->weight_load(o, w);
     return w;
 }
 

@@ -460,6 +460,7 @@ static void test_weights(struct ops *o) {
     CHECK(w && weight_n_in(w) == 32 && weight_n_out(w) == 3);
     for (size_t i = 0; i < 96; i++)
         data[i] = (float)i;
+    o->weight_load(o, w);
     float rows[64];
     o->get_rows(o, rows, w, (const int32_t[]){2, 1}, 2);
     CHECK(rows[0] == 64 && rows[31] == 95 && rows[32] == 32 && rows[63] == 63);

@@ -116,6 +116,12 @@ static void test_good(void) {
         return;
     CHECK_STR(llm_name(m), "forge-tiny");
     CHECK(llm_n_ctx(m) == 512 && llm_n_embd(m) == 256 && llm_n_vocab(m) == 381 && llm_n_rows_max(m) == 512);
+    size_t done_bytes, total_bytes;
+    llm_load_progress(m, &done_bytes, &total_bytes);
+    CHECK(done_bytes == 0 && total_bytes > 0 && total_bytes < size);
+    CHECK(!llm_load(m)); // all at once, it is so small
+    llm_load_progress(m, &done_bytes, &total_bytes);
+    CHECK(done_bytes == total_bytes && !llm_load(m));
     llm_close(m);
 }
 
