@@ -24,6 +24,7 @@ import pictures
 
 TEMPLATES = os.path.normpath(os.path.join(HERE, "../../shared/templates"))
 BOS, TIMEOUT_S = 1, 60
+EACH = 2 if os.environ.get("OCELLUS_SANITIZE") else 1  # which families: there a process takes ten times as long
 MOST_NMSE = 1e-9
 GRID_COLUMNS = {"qwen2vl": 5, "qwen25vl": 5, "qwen3vl": 10}  # cells of the picture that make_vision_models.py draws
 TEXT = "what is it?"
@@ -170,10 +171,11 @@ def main():
         with open(os.path.join(folder, "cases.json"), encoding="utf-8") as f:
             models = json.load(f)["models"]
         checker = Checker(sys.argv[1], folder, models)
-        for name, case in models.items():
+        tried = list(models.items())[::EACH]
+        for name, case in tried:
             checker.check_family(name, case)
         n_others = 0
-        for template, name, place in OTHERS:
+        for template, name, place in OTHERS[::EACH]:
             path = os.path.join(TEMPLATES, template) if template.endswith(".jinja") else template
             if path == template or os.path.exists(path):
                 if place:
@@ -181,7 +183,7 @@ def main():
                 else:
                     checker.check_without_place(path, name)
                 n_others += 1
-    print(f"{len(models)} families (NMSE of logits up to {checker.worst:.1e}), {n_others} other templates, "
+    print(f"{len(tried)} families (NMSE of logits up to {checker.worst:.1e}), {n_others} other templates, "
           f"{checker.n_failed} failed")
     sys.exit(checker.n_failed > 0)
 

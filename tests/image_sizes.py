@@ -73,10 +73,10 @@ def main():
     n_failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         image, out = os.path.join(scratch, "image.png"), os.path.join(scratch, "out")
-        for width, height in SIZES:
+        for i, (width, height) in enumerate(SIZES):
             with open(image, "wb") as f:
                 f.write(png(width, height))
-            for mmproj in mmprojs:
+            for mmproj in mmprojs[i % 3 :: 3] if SANITIZED else mmprojs:  # a process takes ten times as long there
                 what, seconds, memory_mb = check(sys.argv[1], mmproj, image, out)
                 ok = not what.startswith("error") and seconds <= TIME_MAX_S and memory_mb <= MEMORY_MAX_MB
                 n_failed += not ok
