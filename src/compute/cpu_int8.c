@@ -28,7 +28,8 @@ struct create_job {
 // values: n floats of output `out` of the panel, quantised to its block.
 static void fill_block(const struct cpu *c, uint8_t *block, size_t out, const float *values, size_t n) {
     int8_t qs[INT8_N];
-    float d = c->k.int8_quantise(qs, values, n);
+    int sum;
+    float d = c->k.int8_quantise(qs, values, n, &sum);
     for (size_t k = 0; k < n; k++)
         block[(k / 4 * PANEL_OUTS + out) * 4 + k % 4] = (uint8_t)(qs[k] + INT8_OFFSET);
     memcpy(block + n * PANEL_OUTS + out * sizeof d, &d, sizeof d);
@@ -94,18 +95,17 @@ static void quantise_row(void *ctx, size_t row, size_t thread) {
     const float *x = j->x + row * j->n_in;
     struct int8_row *to = j->rows + row;
     for (size_t at = 0; at < j->n_stored; at += INT8_GROUP) {
-        float filled[INT8_GROUP] = {0};
+        float filled[INT8_GROUP];
         const float *values = x + at;
         size_t g = at % INT8_N / INT8_GROUP;
         if (g == 0)
             to->offset = 0;
-        if (at + INT8_GROUP > j->n_in)
+        if (at + INT8_GROUP > j->n_in) {
+            memset(filled, 0, sizeof filled);
             values = memcpy(filled, values, (j->n_in - at) * sizeof *x);
-        int8_t *qs = to->qs + g * INT8_GROUP;
-        to->d[g] = j->c->k.int8_quantise(qs, values, INT8_GROUP);
-        int sum = 0;
-        for (size_t i = 0; i < INT8_GROUP; i++)
-            sum += qs[i];
+        }
+        int sum;
+        to->d[g] = j->c->k.int8_quantise(to->qs + g * INT8_GROUP, values, INT8_GROUP, &sum);
         to->offset -= to->d[g] * (float)(INT8_OFFSET * sum);
         if (at % INT8_N == INT8_N - INT8_GROUP)
             to += j->n_rows;

@@ -98,8 +98,19 @@ static void vector_int8_product(const struct int8_product *p) {
         int8_panels(p, out, 1);
 }
 
+static float vector_int8_quantise(int8_t *qs, const float *x, size_t n, int *sum) {
+    float d = quantise(qs, x, n);
+    *sum = 0;
+    for (size_t i = 0; i < n; i += 32) {
+        int sums[2];
+        sums_of_16(sums, qs + i);
+        *sum += sums[0] + sums[1];
+    }
+    return d;
+}
+
 static void int8_kernels(struct cpu_kernels *k) {
-    k->int8_quantise = quantise;
+    k->int8_quantise = vector_int8_quantise;
     k->int8_product = vector_int8_product;
 }
 

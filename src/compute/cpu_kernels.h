@@ -96,8 +96,8 @@ struct cpu_kernels {
     void (*panels[TENSOR_TYPES])(const struct panel_product *p);
     void (*quantise_act)(struct act_block *a, const float *x, size_t n, const struct panel_kind *kind);
 
-    // Float weights in 8 bits: quant_i8, and the product.
-    float (*int8_quantise)(int8_t *qs, const float *x, size_t n);
+    // Float weights in 8 bits: quant_i8 of whole groups and the sum of the qs, and the product.
+    float (*int8_quantise)(int8_t *qs, const float *x, size_t n, int *sum);
     void (*int8_product)(const struct int8_product *p);
 
     void (*f32_to_f16)(uint16_t *y, const float *x, size_t n); // to nearest, ties to even

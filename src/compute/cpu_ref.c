@@ -210,6 +210,14 @@ REF_DOT(F16, f16)
 REF_DOT(BF16, bf16)
 QUANT_BLOCK_TYPES(REF_DOT)
 
+static float ref_int8_quantise(int8_t *qs, const float *x, size_t n, int *sum) {
+    float d = quant_i8(qs, x, n);
+    *sum = 0;
+    for (size_t i = 0; i < n; i++)
+        *sum += qs[i];
+    return d;
+}
+
 void cpu_kernels_ref(struct cpu_kernels *k) {
     *k = (struct cpu_kernels){
         .name = "ref",
@@ -217,7 +225,7 @@ void cpu_kernels_ref(struct cpu_kernels *k) {
                 [TENSOR_F16] = ref_dot_f16,
                 [TENSOR_BF16] = ref_dot_bf16,
                 QUANT_BLOCK_TYPES(REF_ROW)},
-        .int8_quantise = quant_i8,
+        .int8_quantise = ref_int8_quantise,
         .int8_product = ref_int8_product,
         .f32_to_f16 = ref_f32_to_f16,
         .f16_to_f32 = ref_f16_to_f32,

@@ -383,15 +383,22 @@ INLINE float quantise(int8_t *qs, const float *x, size_t n) {
     return max / 127.0f;
 }
 
+// Of the first and the last 16 of 32.
+INLINE void sums_of_16(int sums[2], const int8_t *qs) {
+    const __m256i sign = _mm256_set1_epi8(-128);
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)qs);
+    int64_t of8[4]; // plus 8 times 128
+    _mm256_storeu_si256((__m256i *)(void *)of8,
+                        _mm256_sad_epu8(_mm256_xor_si256(v, sign), _mm256_setzero_si256()));
+    sums[0] = (int)(of8[0] + of8[1]) - 16 * 128;
+    sums[1] = (int)(of8[2] + of8[3]) - 16 * 128;
+}
+
 // The sums of n of a block's qs, which are set as d is.
 INLINE void set_sums(struct act_block *a, size_t n, const struct panel_kind *kind) {
-    const __m256i sign = _mm256_set1_epi8(-128);
     for (size_t i = 0; i < n / 32; i++) {
-        __m256i qs = _mm256_loadu_si256((const __m256i *)(const void *)(a->qs + 32 * i));
-        int64_t of8[4]; // plus 8 times 128
-        _mm256_storeu_si256((__m256i *)(void *)of8,
-                            _mm256_sad_epu8(_mm256_xor_si256(qs, sign), _mm256_setzero_si256()));
-        int sums[2] = {(int)(of8[0] + of8[1]) - 16 * 128, (int)(of8[2] + of8[3]) - 16 * 128};
+        int sums[2];
+        sums_of_16(sums, a->qs + 32 * i);
         if (kind->group == 32)
             sums[0] += sums[1];
         for (size_t k = 0, g = i * (32 / kind->group); k < 32 / kind->group; k++, g++) {
