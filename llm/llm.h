@@ -11,8 +11,7 @@
 #include <stdint.h>
 
 struct ops;
-struct
-    llm; // an open model: weights, tokenizer, template; read-only after llm_open but for llm_load and llm_forward
+struct llm;         // an open model; read-only but for llm_load and llm_forward
 struct llm_prompt;  // what a conversation is to the model: a line of token ids and image rows
 struct llm_seq;     // one timeline: a KV cache and what is in it
 struct llm_sampler; // logits -> token id, with its seed and history
