@@ -10,6 +10,19 @@
 #include <string.h>
 #include <unistd.h>
 
+// Whether a sanitizer is built in.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+#else
+enum { SANITIZED = 0 };
+#endif
+
 enum { CHECK_SKIPPED = 77 }; // exit code: what the test needs is not here, and it said so
 
 static int check_failed;

@@ -281,6 +281,9 @@ class Inspect(unittest.TestCase):
         self.assertEqual(json.loads(again.stdout), rows)
 
 
+MEASURES = "measures the machine, as test_keys does: 20 s under a sanitizer"
+
+
 class Bench(unittest.TestCase):
     def test_keys(self):
         done = run("bench", "-p", "16", "-n", "8", "-r", "2", "--image", PICTURE, "--streams", "1,5", "--json")
@@ -298,7 +301,7 @@ class Bench(unittest.TestCase):
             self.assertGreater(figures["streams"][streams]["itl_p99_ms"], 0)
         self.assertGreater(figures["streams"]["1"]["together_tps"], 0)
 
-    @unittest.skipIf(os.environ.get("OCELLUS_SANITIZE"), "test_keys measures the machine, 20 s under a sanitizer")
+    @unittest.skipIf(os.environ.get("OCELLUS_SANITIZE"), MEASURES)
     def test_depth(self):
         command = ["bench", "-p", "16", "-n", "8", "-r", "1", "-c", "300", "--kv-type", "q8_0"]
         done = run(*command, "-d", "284", "--json")
@@ -308,7 +311,7 @@ class Bench(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("16 tokens do not fit a context of 300 (-c) behind 285 (-d)", done.stderr)
 
-    @unittest.skipIf(os.environ.get("OCELLUS_SANITIZE"), "the same")
+    @unittest.skipIf(os.environ.get("OCELLUS_SANITIZE"), MEASURES)
     def test_machine(self):
         done = run("bench", "--machine", "-m", "/nonexistent.gguf", "-t", "1", "--json")
         self.assertEqual(done.returncode, 0, done.stderr)

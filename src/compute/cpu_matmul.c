@@ -55,9 +55,13 @@ bool cpu_take_panels(struct cpu *c, struct weight *w, const struct tensor *t, st
     return true;
 }
 
+static bool is_loaded(const struct weight *w) {
+    return !w->panels || !w->data;
+}
+
 void cpu_weight_load(struct ops *o, struct weight *w) {
     struct pack_job j = {.w = w, .n_panels = div_up(w->n_out, PANEL_OUTS)};
-    if (!w->panels || !w->data)
+    if (is_loaded(w))
         return;
     j.panels_a_chunk = div_up(PACK_BYTES, PANEL_OUTS * w->row_bytes);
     cpu_run((struct cpu *)o, div_up(j.n_panels, j.panels_a_chunk), w->n_out * w->n_in, pack_chunk, &j);
@@ -163,7 +167,7 @@ static void panel_row(struct cpu *c, const struct weight *w, size_t row, float *
 
 void cpu_get_rows(struct ops *o, float *y, const struct weight *w, const int32_t *ids, size_t n_rows) {
     struct cpu *c = (struct cpu *)o;
-    assert(!w->is_int8 && !(w->panels && w->data)); // weight_load was called
+    assert(!w->is_int8 && is_loaded(w));
     for (size_t i = 0; i < n_rows; i++) {
         assert(ids[i] >= 0 && (size_t)ids[i] < w->n_out);
         if (w->panels)
@@ -323,7 +327,7 @@ static void matmul_panels(struct cpu *c, const struct product *products, size_t 
     for (size_t i = 0; i < n; i++) {
         struct panel_part *part = &j.parts[i];
         const struct weight *w = part->w;
-        assert(!(w->panels && w->data)); // weight_load was called
+        assert(is_loaded(w));
         part->p = (struct panel_product){.y = products[i].y,
                                          .w = w->panels ? w->panels : w->data,
                                          .x = part->blocks,

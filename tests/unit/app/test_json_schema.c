@@ -155,13 +155,15 @@ static void test_cases(void) {
     }
 }
 
-// How far the nearest of a range's bounds and 0 is.
-static int distance(int n, const int bounds[2]) {
-    int low = abs(n - bounds[0]), high = abs(n - bounds[1]), least = low < high ? low : high;
-    return abs(n) < least ? abs(n) : least;
+// All integers near a bound and the short ones, each seventh of the others; a sanitizer, where a matcher takes 5 ms, a
+// sixth of those that are near no bound.
+static bool is_tried(int n, const int bounds[2]) {
+    if (abs(n - bounds[0]) <= 12 || abs(n - bounds[1]) <= 12)
+        return true;
+    return n % ((n > -20 && n < 130 ? 1 : 7) * (SANITIZED ? 6 : 1)) == 0;
 }
 
-// Every integer near the bounds and some others, against the bounds themselves.
+// Integers against the bounds themselves.
 static void test_ranges(void) {
     static const int bounds[][2] = {{0, 9},  {0, 10},    {3, 7},      {7, 123},   {99, 1001}, {100, 199},
                                     {-5, 5}, {-123, -7}, {-1001, 99}, {345, 345}, {-1, 0},    {1, 1999}};
@@ -178,7 +180,7 @@ static void test_ranges(void) {
             CHECK_STR(err.msg, "");
             size_t n_wrong = 0;
             for (int n = -1200; g && n <= 2100; n++) {
-                if (distance(n, bounds[i]) > 12 && n % 41 != 0)
+                if (!is_tried(n, bounds[i]))
                     continue;
                 snprintf(text, sizeof text, "%d", n);
                 bool want = (which == 2 || n >= bounds[i][0]) && (which == 1 || n <= bounds[i][1]);

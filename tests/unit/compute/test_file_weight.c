@@ -12,11 +12,7 @@
 
 enum { N_IN = 256, N_OUT = 1030, N_FLOAT_OUT = 100, ROW_BYTES = N_IN / 32 * 34 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) // they make mlock do nothing
-enum { CAN_LOCK = 0 };
-#else
-enum { CAN_LOCK = 1 };
-#endif
+enum { CAN_LOCK = !SANITIZED }; // a sanitizer makes mlock do nothing
 
 static uint8_t quants[N_OUT * ROW_BYTES];
 static float floats[N_FLOAT_OUT * N_IN];
